@@ -1,0 +1,85 @@
+# Needs only Python 3.11+ and make; `make setup` brings the rest into .venv. Plain `make` explains.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTHONS ?= python3.11 python3.12 python3.13
+JOBS ?= 2
+EXTRAS := dev,notebooks,sim
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ftrepo-setup
+# A file's tests share its fixtures; the notebooks, which take longest, are given out first.
+SPREAD := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+CHECKED := .ci benchmarks ftrepo notebooks sim tests
+
+# The build backend is installed apart from the rest, and takes its pins from the environment
+# (pip from 25.3 on reads the second name). Relative, because pip splits the value at spaces.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup review test lint format types notebooks lab bench constraints clean
+
+help: ## Print this list
+	@echo "ftrepo: everyday commands. The first one to need it makes $(VENV)."
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '%-18s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## Make .venv with every pinned version (PYTHON=python3.12 chooses the interpreter)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"ftrepo needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make $(MAKECMDGOALS) PYTHON=python3.12")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) and $$(grep -c == constraints.txt) pinned packages; about a minute the first time."
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install --editable '.[$(EXTRAS)]' >$(VENV)/pip.log 2>&1 || { \
+		tail -n 20 $(VENV)/pip.log >&2; echo "pip failed; all that it said is in $(VENV)/pip.log" >&2; exit 1; }
+	@touch $@
+	@echo "$(VENV) is ready."
+
+review: $(STAMP) ## Run the notebooks into build/review/index.html (FTREPO_FAST=1 for a quick, coarse one)
+	@$(PY) -m sim review $(if $(FTREPO_FAST),--fast)
+
+# The cheap gates come first and all run, so that one failure does not hide the next; pytest closes.
+test: $(STAMP) ## Run everything that CI runs: lint, format, types, imports, tests, notebooks
+	@failed=; \
+	gate() { name=$$1; shift; if out=$$("$$@" 2>&1); then echo "ok      $$name"; \
+		else echo "FAILED  $$name"; echo "$$out"; failed="$$failed $$name"; fi; }; \
+	gate lint $(PY) -m ruff check --output-format concise $(CHECKED); \
+	gate format $(PY) -m ruff format --check $(CHECKED); \
+	gate types $(PY) -m mypy; \
+	gate imports $(VENV)/bin/lint-imports; \
+	FTREPO_FAST=1 $(PY) -m pytest $(SPREAD) --nbmake notebooks tests || failed="$$failed pytest"; \
+	if [ -n "$$failed" ]; then echo "make test failed in:$$failed" >&2; exit 1; fi
+
+lint: $(STAMP) ## Check style and import contracts
+	@$(PY) -m ruff check --output-format concise $(CHECKED)
+	@$(PY) -m ruff format --check $(CHECKED)
+	@$(VENV)/bin/lint-imports
+
+format: $(STAMP) ## Format the code, mend what ruff can, strip the notebooks' outputs
+	@$(PY) -m ruff check --fix-only $(CHECKED)
+	@$(PY) -m ruff format $(CHECKED)
+	@$(VENV)/bin/nbstripout notebooks/*.ipynb
+
+types: $(STAMP) ## Check types: mypy, strict on ftrepo and sim
+	@$(PY) -m mypy
+
+notebooks: $(STAMP) ## Run every notebook in full, with its assertions
+	@$(PY) -m pytest $(SPREAD) --nbmake notebooks
+
+lab: $(STAMP) ## Open JupyterLab on the notebooks
+	@$(VENV)/bin/jupyter lab notebooks
+
+bench: $(STAMP) ## Print the benchmarks and write build/bench.json (ONLY=name for one)
+	@$(PY) -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+constraints: $(STAMP) ## Renew constraints.txt with every interpreter in PYTHONS, oldest first
+	@$(PY) .ci/constraints.py $(PYTHONS)
+
+clean: ## Remove what the other commands left, .venv included
+	@rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

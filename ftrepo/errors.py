@@ -1,0 +1,106 @@
+"""Every error that `ftrepo` raises on purpose.
+
+::
+
+    FtrepoError
+    ├── InvalidKeyError (ValueError)        the key itself is wrong; nothing was stored
+    │   ├── InvalidKeyIdError               the id is malformed or oversized
+    │   ├── InvalidKeyMaterialError         the PEM, DER or JWK cannot be read
+    │   ├── UnsupportedAlgorithmError       readable, but not an algorithm we accept
+    │   └── InvalidLifetimeError            the times are naive, or expiry is not after creation
+    ├── PolicyError (ValueError)            a setting is unknown, of the wrong type or impossible
+    ├── KeyExpiredError                     `create` of a key whose time has passed
+    ├── KeyConflictError                    the id is already bound to other key material
+    ├── KeyNotFoundError (LookupError)      nobody has the key
+    │   └── KeyUnavailableError             nobody at hand has it, and the primary cannot be asked
+    ├── PrimaryUnavailableError             the store of record could not be asked
+    │   └── CircuitOpenError                it was not asked, because the breaker is open
+    └── PendingFullError                    the bound on pending writes is reached
+
+A caller of a repository needs three of them: `KeyUnavailableError` (answer 503 and retry), any
+other `KeyNotFoundError` (the key is unknown) and `KeyConflictError` (a bug in whoever made the id).
+"""
+
+from __future__ import annotations
+
+
+class FtrepoError(Exception):
+    """Base of every error in this package."""
+
+
+class InvalidKeyError(FtrepoError, ValueError):
+    """The key itself is wrong. Nothing was stored; correct the key and try again."""
+
+
+class InvalidKeyIdError(InvalidKeyError):
+    """The key id is empty, too long (`ftrepo.keys.KEY_ID_LENGTH_MAX`) or has a wrong character."""
+
+
+class InvalidKeyMaterialError(InvalidKeyError):
+    """The key material cannot be read: bad PEM, truncated DER, a private key in a public place."""
+
+
+class UnsupportedAlgorithmError(InvalidKeyError):
+    """The key can be read, but its algorithm, curve or size is not in `ftrepo.keys.Algorithm`."""
+
+
+class InvalidLifetimeError(InvalidKeyError):
+    """A time without a time zone, or an expiry that is not after the creation."""
+
+
+class PolicyError(FtrepoError, ValueError):
+    """A setting is unknown, of the wrong type or impossible; the message names the setting."""
+
+
+class KeyExpiredError(FtrepoError):
+    """`create` was asked to store a key whose expiry has passed. Nothing was stored."""
+
+
+class KeyConflictError(FtrepoError):
+    """The id is already bound to other key material, and an id is never rebound.
+
+    The key that was there first is kept. The caller made two keys under one id: use the
+    thumbprint as the id, which cannot collide.
+    """
+
+
+class KeyNotFoundError(FtrepoError, LookupError):
+    """No store has an unexpired key under this id."""
+
+
+class KeyUnavailableError(KeyNotFoundError):
+    """No store at hand has the key, and the primary, which may have it, cannot be asked.
+
+    A service answers 503 with Retry-After, never "unknown key".
+
+    Attributes:
+        retry_after_s: seconds until the primary is next worth asking; `None` when nobody knows.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PrimaryUnavailableError(FtrepoError):
+    """The store of record could not be asked, or did not answer in time.
+
+    For a write this means *unknown*: it may have been committed.
+    """
+
+
+class CircuitOpenError(PrimaryUnavailableError):
+    """The call was not made, because the breaker is open.
+
+    Attributes:
+        retry_after_s: seconds until the breaker admits its next probe; zero when it would admit
+            one now but every place is taken.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PendingFullError(FtrepoError):
+    """Pending writes have reached `Policy.pending_max`; the key was not accepted by any store."""

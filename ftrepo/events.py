@@ -1,0 +1,136 @@
+"""What the repository tells its observers: one small immutable record for each thing that happened.
+
+Logs, metrics and the simulation's recorder all read the same events. None carries key material.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ftrepo.interface import Durability
+from ftrepo.resilience.breaker import BreakerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCreated:
+    """A `create` was acknowledged to its caller."""
+
+    key_id: str
+    durability: Durability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryFailed:
+    """A call to the primary failed or ran out of time."""
+
+    operation: str
+    error: BaseException
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMiss:
+    """`get` did not find an unexpired key in memory, when it looked there."""
+
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFromMemory:
+    """`get` answered from memory because the primary could not, or did not know the key."""
+
+    key_id: str
+    reason: Literal["unavailable", "unknown to the primary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flushed:
+    """A batch of pending writes was confirmed by the primary.
+
+    Attributes:
+        confirmed: keys that the primary now has.
+        remaining: keys that still wait.
+    """
+
+    confirmed: int
+    remaining: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushFailed:
+    """A flush did not reach the primary; its keys still wait."""
+
+    attempted: int
+    remaining: int
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingDropped:
+    """A pending key will never be written.
+
+    Attributes:
+        reason: `expired` before it could be written; in `conflict` with other material under the
+            same id in the primary; or `shutdown` with the primary still away.
+    """
+
+    key_id: str
+    reason: Literal["expired", "conflict", "shutdown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConflictSeen:
+    """Memory and the primary hold different material under one id. The primary's is kept."""
+
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """Every unexpired key of the primary was loaded into the cache.
+
+    Attributes:
+        loaded: keys that the primary returned.
+        added: how many of them the cache lacked.
+    """
+
+    loaded: int
+    added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiredDeleted:
+    """Expired keys were deleted.
+
+    Attributes:
+        from_primary: how many the primary deleted; `None` if it could not be asked.
+        from_cache: how many left memory.
+    """
+
+    from_primary: int | None
+    from_cache: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged:
+    """The breaker in front of the primary changed its state."""
+
+    old: BreakerState
+    new: BreakerState
+
+
+Event = (
+    KeyCreated
+    | PrimaryFailed
+    | CacheMiss
+    | ServedFromMemory
+    | Flushed
+    | FlushFailed
+    | PendingDropped
+    | ConflictSeen
+    | Refreshed
+    | ExpiredDeleted
+    | BreakerChanged
+)

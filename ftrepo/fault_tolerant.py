@@ -1,0 +1,353 @@
+"""The facade: one repository that keeps working while its primary does not.
+
+::
+
+    create ──▶ cache ──▶ primary ──fails──▶ pending writes ──flush──▶ primary
+    get    ──▶ primary ──fails or lacks it──▶ cache, pending writes     (primary-first)
+    get    ──▶ cache, pending writes ──lack it──▶ primary               (cache-first)
+
+This file awaits and decides nothing of its own: `breaker` says whether the primary is called,
+`pending` who owns a key that it lacks, `guarded` keeps the time-outs and `reconcile` makes the
+stores agree again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ftrepo.errors import (
+    KeyConflictError,
+    KeyExpiredError,
+    KeyNotFoundError,
+    KeyUnavailableError,
+    PendingFullError,
+    PrimaryUnavailableError,
+)
+from ftrepo.events import (
+    BreakerChanged,
+    CacheMiss,
+    ConflictSeen,
+    Event,
+    KeyCreated,
+    ServedFromMemory,
+)
+from ftrepo.guarded import GuardedPrimary
+from ftrepo.interface import Clock, Durability, Observer, PrimaryStore
+from ftrepo.keys import is_key_id
+from ftrepo.memory import InMemoryRepository
+from ftrepo.pending import PendingWrites
+from ftrepo.policy import Policy
+from ftrepo.reconcile import Reconciler
+from ftrepo.resilience.breaker import BreakerSettings, BreakerState, CircuitBreaker
+from ftrepo.telemetry.logs import log_event
+
+if TYPE_CHECKING:
+    from ftrepo.keys import PublicKey
+
+_log = logging.getLogger("ftrepo")
+
+
+def _utc_now() -> datetime:
+    # The one place where the real calendar comes in, as the default of an injected clock.
+    return datetime.now(UTC)  # noqa: TID251
+
+
+class FaultTolerantRepository:
+    """A `PublicKeyRepository` in front of a primary that may fail.
+
+    Use it as an async context manager: entering loads the primary's keys, if it answers, and
+    starts the background tasks; leaving stops them and flushes once more.
+
+    Args:
+        primary: the store of record. It may fail or hang in any way; nothing but its answers
+            ever reaches a caller.
+        policy: every tunable; by default `Policy()`.
+        now: the calendar time, with a time zone.
+        observers: are told of every event; by default each event is logged.
+    """
+
+    def __init__(
+        self,
+        primary: PrimaryStore,
+        policy: Policy | None = None,
+        *,
+        now: Clock = _utc_now,
+        observers: Sequence[Observer] = (log_event,),
+    ) -> None:
+        self.policy = policy = policy or Policy()
+        self._primary = primary
+        self._now = now
+        self._observers = tuple(observers)
+        self.cache = InMemoryRepository(
+            now=now, entries_max=policy.cache_entries_max, ttl_s=policy.cache_ttl_s
+        )
+        self.pending = PendingWrites(entries_max=policy.pending_max)
+        self._guarded = GuardedPrimary(
+            calls_in_flight_max=policy.calls_in_flight_max,
+            observe=self._observe,
+            breaker=self._make_breaker(),
+        )
+        self._reconciler = Reconciler(
+            primary=primary,
+            guarded=self._guarded,
+            cache=self.cache,
+            pending=self.pending,
+            policy=policy,
+            now=now,
+            observe=self._observe,
+        )
+        self._staleness_max = (
+            None if policy.max_staleness_s is None else timedelta(seconds=policy.max_staleness_s)
+        )
+        self._running = False
+
+    async def __aenter__(self) -> Self:
+        # A primary that is down costs one time-out here, and the service starts all the same.
+        await self._reconciler.start()
+        self._running = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._running = False
+        await self._reconciler.stop()
+        drain_s = self.policy.drain_timeout_s
+        try:
+            if self.pending and drain_s > 0:
+                async with asyncio.timeout(drain_s):
+                    await self._reconciler.flush()
+        except TimeoutError:
+            pass
+        finally:
+            for key_id in self.pending.key_ids():
+                self._reconciler.forget(key_id, "shutdown")
+            await self._guarded.close(drain_s)
+
+    def kill(self) -> None:
+        """Stop at once and flush nothing, as a crash would. For tests and simulations."""
+        self._running = False
+        self._reconciler.kill()
+        self._guarded.kill()
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """The state of the breaker in front of the primary; closed if the policy has none."""
+        breaker = self._guarded.breaker
+        return BreakerState.CLOSED if breaker is None else breaker.state
+
+    @property
+    def oldest_pending_age_s(self) -> float:
+        """For how long the oldest pending write has waited, in seconds; zero if none waits."""
+        since_s = self.pending.oldest_since_s()
+        return 0.0 if since_s is None else asyncio.get_running_loop().time() - since_s
+
+    async def create(self, key: PublicKey) -> Durability:
+        """Store a key in memory and in the primary, and say how durable that is.
+
+        `Durability.MEMORY` means that the primary failed or did not answer in time: the key can be
+        used, and waits in pending writes (if the policy has them) for the primary to return.
+
+        If the caller cancels, the key is not acknowledged, but it may be in the primary already;
+        so it is flushed all the same, and every store agrees in the end.
+
+        Raises:
+            KeyConflictError: the id is bound to other material; the first key is kept.
+            KeyExpiredError: the key's time has passed.
+            PendingFullError: the primary is away and no more pending writes are allowed.
+            PrimaryUnavailableError: only with `write_order="primary-only"`.
+        """
+        self._must_run()
+        if key.has_expired(self._now()):
+            raise KeyExpiredError(f"key {key.id!r} expired at {key.expires}; nothing was stored")
+        order = self.policy.write_order
+        if order == "primary-only":
+            durability = await self._insert(key)
+        elif order == "cache-first":
+            self.cache.put(key)
+            durability = await self._write_through(key)
+        else:
+            self._refuse_conflict(key)
+            durability = await self._write_through(key)
+        self._observe(KeyCreated(key_id=key.id, durability=durability))
+        return durability
+
+    async def get(self, key_id: str) -> PublicKey:
+        """Return the unexpired key with this id, from whichever store can give it.
+
+        Raises:
+            KeyUnavailableError: memory cannot answer and the primary cannot be asked: answer 503.
+            KeyNotFoundError: nobody has the key. A malformed id is never looked for.
+        """
+        self._must_run()
+        if not is_key_id(key_id):
+            raise KeyNotFoundError("no key has this id: it is malformed")
+        if self.policy.read_policy == "cache-first":
+            key = self._recall(key_id)
+            if key is not None:
+                return key
+            self._observe(CacheMiss(key_id=key_id))
+        return await self._get_from_primary(key_id)
+
+    async def delete_expired(self) -> int:
+        """Delete expired keys from the primary and from memory; a failure of one is no error.
+
+        Returns:
+            How many the primary deleted; if it could not be asked, how many left memory. The
+            primary's clean-up is then made up for when it returns.
+        """
+        self._must_run()
+        from_primary, from_cache = await self._reconciler.delete_expired()
+        return from_cache if from_primary is None else from_primary
+
+    async def flush(self) -> int:
+        """Flush pending writes now instead of at the next beat; return how many were confirmed."""
+        self._must_run()
+        return await self._reconciler.flush()
+
+    async def _insert(self, key: PublicKey) -> Durability:
+        insert = partial(self._primary.create, key)
+        return await self._guarded.call("create", insert, timeout_s=self.policy.insert_timeout_s)
+
+    async def _write_through(self, key: PublicKey) -> Durability:
+        """Write a key that memory may hold already, and make sure that it is not forgotten."""
+        # The key is pending before its first write, so that no failure can fall between the two.
+        reserved = self.policy.pending_writes and self._reserve(key)
+        try:
+            durability = await self._insert(key)
+        except (KeyConflictError, KeyExpiredError) as refusal:
+            self._take_back(key.id, owned=reserved)
+            if isinstance(refusal, KeyConflictError):
+                self._observe(ConflictSeen(key_id=key.id))
+            raise
+        except PrimaryUnavailableError as error:
+            return self._keep_for_later(key, error, reserved=reserved)
+        except BaseException:
+            if reserved:
+                self._let_wait(key)
+            raise
+        self.cache.put(key)
+        self._reconciler.confirm(key.id)
+        return durability
+
+    def _reserve(self, key: PublicKey) -> bool:
+        return self.pending.reserve(key, asyncio.get_running_loop().time())
+
+    def _take_back(self, key_id: str, *, owned: bool) -> None:
+        """The primary will never have this key: neither may memory."""
+        if owned or key_id not in self.pending:
+            self.pending.remove(key_id)
+            self.cache.discard(key_id)
+        else:
+            # Another `create` of the same key was acknowledged while the primary was away.
+            self._reconciler.forget(key_id, "conflict")
+
+    def _keep_for_later(
+        self, key: PublicKey, error: PrimaryUnavailableError, *, reserved: bool
+    ) -> Durability:
+        """Acknowledge a key that the primary did not confirm."""
+        if key.id in self.pending:
+            self._let_wait(key)
+        elif reserved:
+            # A refresh or another `create` has found it in the primary: the write had arrived.
+            return Durability.PRIMARY
+        elif not self.policy.pending_writes:
+            self.cache.put(key)
+        else:
+            self.cache.discard(key.id)
+            raise PendingFullError(
+                f"the primary is away and pending_max={self.policy.pending_max} keys wait already; "
+                f"key {key.id!r} was not stored"
+            ) from error
+        return Durability.MEMORY
+
+    def _let_wait(self, key: PublicKey) -> None:
+        self.cache.put(key)
+        self.cache.pin(key.id)
+        self.pending.release([key.id])
+        self._reconciler.key_waits()
+
+    def _refuse_conflict(self, key: PublicKey) -> None:
+        held = self.cache.lookup(key.id) or self.pending.get(key.id)
+        if held is not None and not held.same_material(key):
+            raise KeyConflictError(f"id {key.id!r} is bound to other key material, which is kept")
+
+    async def _get_from_primary(self, key_id: str) -> PublicKey:
+        """Ask the primary, and memory if it has no answer."""
+        error: PrimaryUnavailableError | None = None
+        ask = partial(self._primary.get, key_id)
+        try:
+            key = await self._guarded.call("get", ask, timeout_s=self.policy.select_timeout_s)
+        except KeyNotFoundError:
+            pass
+        except PrimaryUnavailableError as unavailable:
+            error = unavailable
+        else:
+            if not key.has_expired(self._now()):
+                if self.policy.read_policy != "primary-only":
+                    self._reconciler.learn(key)
+                return key
+        if self.policy.read_policy != "primary-only":
+            recalled = self._recall(key_id)
+            if recalled is not None:
+                self._observe(
+                    ServedFromMemory(
+                        key_id=key_id,
+                        reason="unavailable" if error is not None else "unknown to the primary",
+                    )
+                )
+                return recalled
+            self._observe(CacheMiss(key_id=key_id))
+        if error is None:
+            raise KeyNotFoundError(f"no store has an unexpired key {key_id!r}")
+        raise KeyUnavailableError(
+            f"key {key_id!r} is not at hand, and the primary, which may have it, cannot be asked",
+            retry_after_s=self._guarded.retry_after_s(),
+        ) from error
+
+    def _recall(self, key_id: str) -> PublicKey | None:
+        """The key from memory, pending ones included; not if it has been unconfirmed too long."""
+        key = self.cache.lookup(key_id)
+        if key is None or self._staleness_max is None:
+            return key
+        confirmed = self.cache.confirmed_at(key_id) or key.created
+        return key if self._now() - confirmed <= self._staleness_max else None
+
+    def _make_breaker(self) -> CircuitBreaker | None:
+        policy = self.policy
+        if not policy.breaker:
+            return None
+        settings = BreakerSettings(
+            failure_threshold=policy.breaker_failure_threshold,
+            count_interval_s=policy.breaker_count_interval_s,
+            open_s=policy.breaker_open_s,
+            half_open_max_calls=policy.breaker_half_open_max_calls,
+            probe_timeout_s=policy.breaker_probe_timeout_s,
+        )
+        return CircuitBreaker(settings, on_change=self._breaker_changed)
+
+    def _breaker_changed(self, old: BreakerState, new: BreakerState) -> None:
+        self._reconciler.breaker_changed(new)
+        self._observe(BreakerChanged(old=old, new=new))
+
+    def _observe(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                _log.exception("an observer failed on %s", type(event).__name__)
+
+    def _must_run(self) -> None:
+        if not self._running:
+            raise RuntimeError(
+                "the repository is not running; use it in `async with FaultTolerantRepository(...)`"
+            )

@@ -1,0 +1,151 @@
+"""Pending writes: keys that the primary has not confirmed yet. Pure bookkeeping, no awaiting.
+
+A key enters *before* its first write is tried and leaves only when the primary has confirmed it, so
+there is no moment at which a failed `create` could slip between "failed" and "remembered". Each
+entry is owned by exactly one writer at a time:
+
+::
+
+    reserve ──▶ WRITING ──confirm──▶ gone          (its own `create` is writing it)
+                   │ release
+                   ▼
+                WAITING ──claim──▶ FLUSHING ──confirm──▶ gone
+                   ▲                   │ release
+                   └───────────────────┘
+
+A flush claims only what waits, so it never sends a key whose `create` is still on its way, and
+two flushes never send the same key.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftrepo.keys import PublicKey
+
+
+class _Owner(enum.Enum):
+    WRITING = enum.auto()
+    WAITING = enum.auto()
+    FLUSHING = enum.auto()
+
+
+class _Entry:
+    __slots__ = ("key", "owner", "since_s")
+
+    def __init__(self, key: PublicKey, since_s: float) -> None:
+        self.key = key
+        self.since_s = since_s
+        self.owner = _Owner.WRITING
+
+
+class PendingWrites:
+    """The keys that the primary still has to be told of, oldest first.
+
+    `len()` counts the keys that a flush owes; those whose `create` is still under way are in
+    `writing`, for nobody has been told yet that they are stored.
+
+    Args:
+        entries_max: the most keys held, those being written included; `None` for no bound.
+    """
+
+    def __init__(self, *, entries_max: int | None = None) -> None:
+        self.entries_max = entries_max
+        self._entries: dict[str, _Entry] = {}
+        self._writing = 0
+
+    def __len__(self) -> int:
+        return len(self._entries) - self._writing
+
+    def __contains__(self, key_id: object) -> bool:
+        return key_id in self._entries
+
+    @property
+    def writing(self) -> int:
+        """How many keys are being written by their own `create`."""
+        return self._writing
+
+    def get(self, key_id: str) -> PublicKey | None:
+        """Return the key under this id, whoever owns it, or `None`. It may have expired."""
+        entry = self._entries.get(key_id)
+        return entry.key if entry is not None else None
+
+    def key_ids(self) -> list[str]:
+        """The ids of every key held, oldest first."""
+        return list(self._entries)
+
+    def oldest_since_s(self) -> float | None:
+        """When the oldest key that a flush owes entered, or `None` if nothing waits."""
+        owed = (e.since_s for e in self._entries.values() if e.owner is not _Owner.WRITING)
+        return min(owed, default=None)
+
+    def reserve(self, key: PublicKey, now_s: float) -> bool:
+        """Take a key in before its first write; the caller now owns it.
+
+        Returns:
+            False if the key is held already or the bound is reached; the caller then owns nothing.
+        """
+        if key.id in self._entries or self.is_full():
+            return False
+        self._entries[key.id] = _Entry(key, now_s)
+        self._writing += 1
+        return True
+
+    def is_full(self) -> bool:
+        """Whether the bound is reached."""
+        return self.entries_max is not None and len(self._entries) >= self.entries_max
+
+    def release(self, key_ids: Iterable[str], *, to_back: bool = False) -> None:
+        """Give keys back unconfirmed: they wait for the next flush.
+
+        Args:
+            key_ids: unknown ids and ids that wait already are passed over.
+            to_back: let every other key go first, so that one that never succeeds delays nobody.
+        """
+        for key_id in key_ids:
+            entry = self._entries.get(key_id)
+            if entry is None:
+                continue
+            if entry.owner is _Owner.WRITING:
+                self._writing -= 1
+            entry.owner = _Owner.WAITING
+            if to_back:
+                self._entries[key_id] = self._entries.pop(key_id)
+
+    def claim(self, limit: int) -> list[PublicKey]:
+        """Hand the oldest waiting keys to a flush, which must confirm, remove or release each."""
+        claimed: list[PublicKey] = []
+        for entry in self._entries.values():
+            if len(claimed) >= limit:
+                break
+            if entry.owner is _Owner.WAITING:
+                entry.owner = _Owner.FLUSHING
+                claimed.append(entry.key)
+        return claimed
+
+    def remove(self, key_id: str) -> bool:
+        """Let a key go: the primary has it, or will never take it. True if it was here."""
+        entry = self._entries.pop(key_id, None)
+        if entry is None:
+            return False
+        if entry.owner is _Owner.WRITING:
+            self._writing -= 1
+        return True
+
+    def remove_expired(self, now: datetime) -> list[PublicKey]:
+        """Let go of every expired key that waits, and return them.
+
+        A key that a writer owns is left to it: its write was sent while the key was valid.
+        """
+        expired = [
+            entry.key
+            for entry in self._entries.values()
+            if entry.owner is _Owner.WAITING and entry.key.has_expired(now)
+        ]
+        for key in expired:
+            del self._entries[key.id]
+        return expired

@@ -1,0 +1,317 @@
+"""Policy: every tunable of the repository, in one frozen dataclass, to and from TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ftrepo import settings
+from ftrepo.errors import PolicyError
+from ftrepo.settings import Setting, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HOUSE = "house rule"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """How a `FaultTolerantRepository` behaves. Derive others with `dataclasses.replace`.
+
+    What each setting does, and where its default comes from, is said at the setting;
+    `settings_table` and `to_toml` show it.
+
+    Raises:
+        PolicyError: a value is of the wrong type or impossible, or two of them contradict each
+            other. The message names the setting, the value and what is allowed.
+    """
+
+    read_policy: Literal["primary-first", "cache-first", "primary-only"] = setting(
+        "primary-first",
+        doc="Which store `get` asks first. primary-first sees a deletion at once and pays a round "
+        "trip; cache-first answers from memory while the key is fresh enough; primary-only never "
+        "answers from memory, so that an outage is an outage.",
+        source="requirement K4: the primary first",
+    )
+    write_order: Literal["cache-first", "primary-first", "primary-only"] = setting(
+        "cache-first",
+        doc="Where `create` puts a key first. cache-first makes it readable here at once; "
+        "primary-first makes it readable here only when the primary has answered or failed; with "
+        "primary-only a failing primary fails the create.",
+        source="requirement K2: into the cache, then into the primary",
+    )
+    pending_writes: bool = setting(
+        True,
+        doc="Whether a key that the primary missed waits to be written later. If not, it stays in "
+        "memory only, and other instances never see it.",
+        source="requirement K2: a primary that fails is never raised to the caller",
+    )
+
+    insert_timeout_s: float | None = setting(
+        0.5,
+        unit="s",
+        above=0,
+        doc="How long `create`, and each flush, waits for the primary. `none` waits for ever: one "
+        "hanging primary then hangs every caller.",
+        source="requirement K2: 500 ms",
+    )
+    select_timeout_s: float | None = setting(
+        0.5,
+        unit="s",
+        above=0,
+        doc="How long `get`, and each probe, waits for the primary. `none` waits for ever.",
+        source="requirement K2: 500 ms",
+    )
+    delete_timeout_s: float | None = setting(
+        0.5,
+        unit="s",
+        above=0,
+        doc="How long `delete_expired` waits for the primary. `none` waits for ever.",
+        source="requirements K2 and K5: 500 ms",
+    )
+    load_timeout_s: float | None = setting(
+        2.0,
+        unit="s",
+        above=0,
+        doc="How long the load at start, and each refresh, waits for one page of keys. No caller "
+        "waits for a refresh, so it may be longer. `none` waits for ever.",
+        source=f"{_HOUSE}: four times select_timeout_s, for a page of many rows",
+    )
+    calls_in_flight_max: int = setting(
+        100,
+        unit="calls",
+        least=1,
+        doc="The most calls to the primary under way at once, those included that were abandoned "
+        "at their time-out and have not ended yet. More are refused at once.",
+        source=f"{_HOUSE}: four times the 25 open connections of requirement D6",
+    )
+
+    flush_interval_s: float = setting(
+        1.0,
+        unit="s",
+        above=0,
+        doc="How often pending writes are sent to the primary. Half of it is the mean sync lag "
+        "that it adds after a recovery.",
+        source="requirement K3 asks for a fixed interval; one flush a second is little load",
+    )
+    flush_batch_max: int = setting(
+        1000,
+        unit="keys",
+        least=1,
+        doc="The most keys in one round trip of a flush.",
+        source=f"{_HOUSE}: about 100 kB of Ed25519 keys",
+    )
+    pending_max: int | None = setting(
+        None,
+        unit="keys",
+        least=1,
+        doc="The most keys that may wait; `create` refuses more while the primary is away. `none` "
+        "is unbounded, on purpose: a service makes few keys, and losing one breaks its tokens.",
+        source="requirement K3: unbounded by default",
+    )
+    drain_timeout_s: float = setting(
+        5.0,
+        unit="s",
+        least=0,
+        doc="How long a shutdown may take to write what is still pending. 0 does not try.",
+        source=f"{_HOUSE}: half of the 10 s that `docker stop` grants",
+    )
+
+    refresh_interval_s: float | None = setting(
+        300.0,
+        unit="s",
+        above=0,
+        doc="How often every unexpired key is loaded from the primary into memory. `none` never "
+        "refreshes.",
+        source="the lifespan of a key set in PyJWT's PyJWKClient",
+    )
+    load_page_max: int = setting(
+        1000,
+        unit="keys",
+        least=1,
+        doc="The most keys in one page of a load or a refresh.",
+        source=f"{_HOUSE}: about 100 kB of Ed25519 keys",
+    )
+    expiry_interval_s: float = setting(
+        600.0,
+        unit="s",
+        above=0,
+        doc="How often expired keys are deleted, from the primary and from memory. They are never "
+        "served, deleted or not.",
+        source=f"{_HOUSE}: keys live for hours, and a late deletion costs only room",
+    )
+
+    cache_entries_max: int | None = setting(
+        10_000,
+        unit="keys",
+        least=1,
+        doc="The most keys in memory; the least recently used one makes room. Keys that wait to "
+        "be written come on top and are never evicted. `none` is unbounded.",
+        source=f"{_HOUSE}: about 6 MB of Ed25519 keys, and more than most fleets have",
+    )
+    cache_ttl_s: float | None = setting(
+        None,
+        unit="s",
+        above=0,
+        doc="How long a key stays in memory after it was put there. `none` keeps it until it "
+        "expires or is evicted.",
+        source="requirement K9 asks for the option; off, since a key carries its own expiry",
+    )
+    max_staleness_s: float | None = setting(
+        None,
+        unit="s",
+        above=0,
+        doc="How long memory may serve a key that the primary has not confirmed. Past it the "
+        "answer is 'unavailable', never 'unknown key'. `none` serves it until it expires. Smaller "
+        "values honour a revocation sooner and survive shorter outages.",
+        source="the operator's choice between revocation and availability; off by default",
+    )
+
+    breaker: bool = setting(
+        True,
+        doc="Whether a circuit breaker stops calls to a primary that keeps failing.",
+        source="requirement K8: a dead primary is not called on every request",
+    )
+    breaker_failure_threshold: int = setting(
+        5,
+        unit="failures",
+        least=1,
+        doc="How many failures in a row trip the breaker.",
+        source="requirement D3: 5 failures",
+    )
+    breaker_count_interval_s: float = setting(
+        60.0,
+        unit="s",
+        least=0,
+        doc="How often the counts of a closed breaker start again from zero. 0 never clears them.",
+        source="requirement D3: every 60 s",
+    )
+    breaker_open_s: float = setting(
+        5.0,
+        unit="s",
+        above=0,
+        doc="How long a tripped breaker refuses every call before it probes.",
+        source=f"{_HOUSE}: D3 says 30 s for general use; here a probe is one cheap ping, and the "
+        "sync lag grows with this",
+    )
+    breaker_half_open_max_calls: int = setting(
+        2,
+        unit="calls",
+        least=1,
+        doc="How many probes a half-open breaker admits at once; as many successes close it.",
+        source="requirement D3: 2 requests",
+    )
+    breaker_probe_timeout_s: float = setting(
+        5.0,
+        unit="s",
+        above=0,
+        doc="After how long a probe that never reported loses its place to another. Keep it "
+        "longer than the time-outs.",
+        source=f"{_HOUSE}: ten times the time-outs",
+    )
+
+    def __post_init__(self) -> None:
+        settings.check_all(self)
+        if self.pending_writes and self.write_order == "primary-only":
+            raise PolicyError(
+                'pending_writes = true contradicts write_order = "primary-only", in which a write '
+                "that the primary missed has failed; set pending_writes = false"
+            )
+        if self.breaker and self.breaker_half_open_max_calls > self.calls_in_flight_max:
+            raise PolicyError(
+                f"breaker_half_open_max_calls = {self.breaker_half_open_max_calls} contradicts "
+                f"calls_in_flight_max = {self.calls_in_flight_max}, which would refuse the probes"
+            )
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Policy:
+        """Read a policy from a TOML file; settings that it leaves out have their defaults.
+
+        Raises:
+            PolicyError: the file is missing or not TOML, or a setting is unknown, of the wrong
+                type or impossible. The message names the file, the line and the setting.
+        """
+        path = Path(path)
+        mapping, lines = settings.read_toml(path)
+        source = str(path)
+        values = settings.values_from_mapping(cls, mapping, source=source, lines=lines)
+        return cls._from(values, source)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object], *, source: str = "policy") -> Policy:
+        """Make a policy from names and values; "none" stands for `None`.
+
+        Args:
+            mapping: some of the settings; the others have their defaults.
+            source: what to call the mapping in an error.
+
+        Raises:
+            PolicyError: a setting is unknown, of the wrong type or impossible.
+        """
+        return cls._from(settings.values_from_mapping(cls, mapping, source=source), source)
+
+    @classmethod
+    def _from(cls, values: Mapping[str, Any], source: str) -> Policy:
+        try:
+            return cls(**values)
+        except PolicyError as error:
+            raise PolicyError(f"{source}: {error}") from None
+
+    def to_toml(self, *, comments: bool = True) -> str:
+        """Write every setting as TOML that `from_toml` reads back into an equal policy.
+
+        Args:
+            comments: whether each setting is preceded by what it does and where it comes from.
+        """
+        return settings.to_toml(self, comments=comments)
+
+
+def settings_table() -> list[Setting]:
+    """Return name, default, unit, allowed values, meaning and source of every setting."""
+    return settings.table(Policy)
+
+
+def named_policies() -> dict[str, Policy]:
+    """Return the policies that have a name.
+
+    `default` is `Policy()`. `cache-first` also reads from memory first. `primary-only` is the
+    service without any fault tolerance, as a baseline: its time-outs are 30 s, the default wait
+    of SQLAlchemy's pool, since asyncpg has no time-out at all; and no call is refused.
+    """
+    return {
+        "default": Policy(),
+        "cache-first": Policy(read_policy="cache-first"),
+        "primary-only": Policy(
+            read_policy="primary-only",
+            write_order="primary-only",
+            pending_writes=False,
+            insert_timeout_s=30.0,
+            select_timeout_s=30.0,
+            delete_timeout_s=30.0,
+            load_timeout_s=30.0,
+            calls_in_flight_max=1_000_000,
+            drain_timeout_s=0.0,
+            refresh_interval_s=None,
+            breaker=False,
+        ),
+    }
+
+
+def policy_named_or_file(text: str) -> Policy:
+    """Return the named policy, or the one in the TOML file at this path.
+
+    Raises:
+        PolicyError: neither exists (the message lists the names), or the file is not a policy.
+    """
+    named = named_policies()
+    if text in named:
+        return named[text]
+    path = Path(text)
+    if path.suffix == ".toml" or path.exists():
+        return Policy.from_toml(path)
+    raise PolicyError(
+        f"no policy is named {text!r}, and there is no such file; "
+        f"the named policies are {', '.join(named)}"
+    )

@@ -1,0 +1,174 @@
+"""What happened in one run, as columns: the only thing that measures are computed from.
+
+A simulated run and a run against a real server fill the same columns, and are then measured by the
+same lines. Times are seconds from the start of the run.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
+
+
+class GetOutcome(enum.IntEnum):
+    """What a caller of `get` came away with."""
+
+    RIGHT = 0
+    """The right key, or the news that there is none where there was none."""
+    UNKNOWN = 1
+    """`KeyNotFoundError` for a key that exists."""
+    UNAVAILABLE = 2
+    """`KeyUnavailableError`: ask again later."""
+    GAVE_UP = 3
+    """Nothing, within the caller's deadline."""
+    WRONG = 4
+    """An expired key, other material, or a key that nobody made. Must never happen."""
+    ERROR = 5
+    """Any other error. Must never happen."""
+
+
+class CreateOutcome(enum.IntEnum):
+    """What a caller of `create` came away with."""
+
+    PRIMARY = 0
+    JOURNAL = 1
+    MEMORY = 2
+    FAILED = 3
+    """An error: the key was not acknowledged."""
+
+
+class KeyEnd(enum.IntEnum):
+    """Where an acknowledged key of the observed instance ended up."""
+
+    COMMITTED = 0
+    """In the primary."""
+    EXPIRED = 1
+    """It expired before it could be written."""
+    PENDING = 2
+    """Still waiting when the run ended."""
+    LOST = 3
+    """No store will ever have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gets:
+    """One row for each call of `get`, in the order of the calls.
+
+    Attributes:
+        at_s: when it was made.
+        latency_s: how long the caller waited.
+        outcome: a `GetOutcome`.
+        eligible: whether it counts for availability: it asked for a key that was acknowledged
+            and had not expired.
+    """
+
+    at_s: Floats
+    latency_s: Floats
+    outcome: Codes
+    eligible: Flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creates:
+    """One row for each call of `create`.
+
+    Attributes:
+        at_s: when it was made.
+        latency_s: how long the caller waited.
+        outcome: a `CreateOutcome`.
+    """
+
+    at_s: Floats
+    latency_s: Floats
+    outcome: Codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """One row for each key that was acknowledged to its maker.
+
+    Attributes:
+        acknowledged_s: when `create` returned.
+        settled_s: when the primary had committed it, or it expired before; NaN if neither
+            happened in the run.
+        end: a `KeyEnd`.
+    """
+
+    acknowledged_s: Floats
+    settled_s: Floats
+    end: Codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """The state of the observed instance over time: at a fixed pace, and at each change of pending.
+
+    Attributes:
+        at_s: when.
+        cache_entries: keys in memory.
+        cache_bytes: their memory, estimated.
+        pending: keys acknowledged and not yet confirmed by the primary.
+        oldest_pending_age_s: for how long the oldest of them has waited; zero if none.
+    """
+
+    at_s: Floats
+    cache_entries: NDArray[np.int64]
+    cache_bytes: NDArray[np.int64]
+    pending: NDArray[np.int64]
+    oldest_pending_age_s: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of the run and how much real time each of its seconds stands for."""
+
+    start_s: float
+    end_s: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything that one run recorded.
+
+    Attributes:
+        warmup_s: what came before is recorded, but not measured.
+        duration_s: the end of the traffic. Keys may be committed later, for a run ends only when
+            nothing is pending, or it is clear that it never will be.
+        spans: cover 0 to `duration_s` without gaps; one span of weight 1 if nothing was left out.
+        outages: start and end of each, shape (n, 2).
+        attempts_s: when each call reached the primary, refused ones included; sorted.
+    """
+
+    warmup_s: float
+    duration_s: float
+    gets: Gets
+    creates: Creates
+    keys: Keys
+    samples: Samples
+    outages: Floats
+    attempts_s: Floats
+    spans: tuple[Span, ...] = field(default=())
+
+    def weights(self, at_s: Floats) -> Floats:
+        """How much real time a second of the run stands for, at each of these moments."""
+        if not self.spans:
+            return np.ones(len(at_s))
+        starts = np.array([span.start_s for span in self.spans])
+        weights = np.array([span.weight for span in self.spans])
+        return weights[np.maximum(np.searchsorted(starts, at_s, side="right") - 1, 0)]
+
+    def in_outage(self, at_s: Floats) -> Flags:
+        """Which of these moments fall into an outage."""
+        if not len(self.outages):
+            return np.zeros(len(at_s), dtype=np.bool_)
+        index = np.searchsorted(self.outages[:, 0], at_s, side="right") - 1
+        inside: Flags = (index >= 0) & (at_s < self.outages[np.maximum(index, 0), 1])
+        return inside

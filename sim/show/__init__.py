@@ -1,0 +1,50 @@
+"""Results made visible: figures, tables, files, and the review of the notebooks.
+
+The names below are loaded when first used, so that a table on a terminal need not wait for
+matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sim.show.figures import (
+        availability_by_policy,
+        availability_over_time,
+        cache_by_fleet,
+        cache_growth,
+        figures_of_comparison,
+        figures_of_run,
+        lag_by_setting,
+        oldest_pending_age,
+        pending_depth,
+        sync_lag_distribution,
+    )
+    from sim.show.markdown import assumption_table, interval_table, option_table
+
+__all__ = [
+    "assumption_table",
+    "availability_by_policy",
+    "availability_over_time",
+    "cache_by_fleet",
+    "cache_growth",
+    "figures_of_comparison",
+    "figures_of_run",
+    "interval_table",
+    "lag_by_setting",
+    "oldest_pending_age",
+    "option_table",
+    "pending_depth",
+    "sync_lag_distribution",
+]
+
+_TABLES = ("assumption_table", "interval_table", "option_table")
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "sim.show.markdown" if name in _TABLES else "sim.show.figures"
+    return getattr(import_module(module), name)

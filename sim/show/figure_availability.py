@@ -1,0 +1,205 @@
+"""Figures of availability: how often callers fail under each policy, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+
+from sim.history import Floats, GetOutcome
+from sim.measures import availability
+from sim.run import Result
+from sim.show.style import (
+    FAINT,
+    QUIET,
+    colour,
+    duration,
+    house_style,
+    label_time_axis,
+    new_figure,
+    outage_word,
+    provenance,
+    shade_outages,
+    time_unit,
+)
+from sim.study.experiment import Experiment
+from sim.study.intervals import Interval
+
+WINDOWS_MAX = 400
+"""The most windows in a line of availability over time; more could not be told apart."""
+
+
+@house_style
+def availability_by_policy(
+    experiments: Mapping[str, Experiment],
+    *,
+    against: str | None = None,
+    objective: float | None = 0.999,
+    finding: str = "The share of get calls that failed, by policy",
+) -> Figure:
+    """Draw the unavailability of each policy with its interval, on a scale of nines.
+
+    Args:
+        experiments: what was compared, by a name for its scenario; all with the same policies.
+        against: the policy that the paired differences are taken to; `None` for the first.
+        objective: the availability wanted, drawn as a line; `None` for none. The default is the
+            99.9% of disaster-recovery objectives in common use.
+        finding: what the figure shows, in one sentence.
+    """
+    first = next(iter(experiments.values()))
+    policies = list(first.policies)
+    against = against or policies[0]
+    rows = len(experiments) * (len(policies) + 1)
+    warmup = duration(first.scenario.warmup_s)
+    note = (
+        f"{first.replications} replications, seed {first.seed}, the first {warmup} left out; "
+        f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls."
+    )
+    figure, (axes,) = new_figure(height_in=1.75 + 0.38 * rows, finding=finding, note=note)
+    left, right = _limits(experiments)
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    ticks: dict[int, str] = {}
+    y = 0
+    for name, experiment in experiments.items():
+        axes.text(left, y, name, fontweight="bold", va="center")
+        for policy in policies:
+            y += 1
+            ticks[y] = policy
+            interval = experiment.interval(policy, "availability")
+            _draw_interval(axes, y, interval, left, colour(policy, policies))
+            if policy != against:
+                _annotate(axes, y, experiment.difference(against, policy, "availability"))
+        y += 1
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_ylim(y - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.text(1.02, 1.01, f"fewer than\n{against}", transform=axes.transAxes, color=QUIET, va="bottom")
+    _scale_of_nines(axes, objective)
+    return figure
+
+
+def _limits(experiments: Mapping[str, Experiment]) -> tuple[float, float]:
+    ends = [
+        1 - end
+        for experiment in experiments.values()
+        for policy in experiment.policies
+        for interval in [experiment.interval(policy, "availability")]
+        for end in (interval.mean, interval.low, interval.high)
+        if end < 1
+    ]
+    return (min(ends, default=1e-3) / 3, min(1.0, max(ends, default=1e-1) * 3))
+
+
+def _draw_interval(axes: Axes, y: int, interval: Interval, left: float, hue: str) -> None:
+    worst, mean = 1 - interval.low, 1 - interval.mean
+    best = max(1 - interval.high, left)
+    if not np.isnan(interval.low):
+        axes.plot([best, worst], [y, y], color=hue, linewidth=3, alpha=0.45, solid_capstyle="butt")
+    if mean > 0:
+        axes.plot(mean, y, "o", color=hue, markersize=8)
+        label, at = _percent(mean), mean
+    else:
+        axes.plot(worst, y, "<", color=hue, markersize=8)
+        label, at = f"no failure seen; at most {_percent(worst)}", worst
+    axes.annotate(
+        label, (at, y), (0, 7), textcoords="offset points", ha="center", color=hue, fontsize=10
+    )
+
+
+def _annotate(axes: Axes, y: int, difference: Interval) -> None:
+    text = f"{_percent(difference.mean)}"
+    if not np.isnan(difference.low):
+        text += f" [{_percent(difference.low)}, {_percent(difference.high)}]"
+    axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10)
+
+
+def _scale_of_nines(axes: Axes, objective: float | None) -> None:
+    axes.xaxis.set_major_locator(LogLocator())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
+    axes.set_xlabel("get calls that failed (log scale; further left is better)")
+    nines = axes.secondary_xaxis("top")
+    nines.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * (1 - value):.10g}%"))
+    nines.xaxis.set_minor_locator(NullLocator())
+    nines.set_xlabel("availability", labelpad=4)
+    nines.spines["top"].set_visible(False)
+    if objective is not None:
+        axes.axvline(1 - objective, color=QUIET, linewidth=1.5, linestyle=(0, (4, 3)), zorder=0.8)
+        axes.annotate(
+            f"objective {100 * objective:g}%",
+            (1 - objective, 0.01),
+            (4, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=QUIET,
+            fontsize=10,
+            va="bottom",
+        )
+
+
+def _percent(share: float) -> str:
+    """Two significant digits, and no power of ten: 1.9%, 0.017%, 0.00080%."""
+    if share == 0:
+        return "0%"
+    digits = max(0, 1 - int(np.floor(np.log10(abs(100 * share)))))
+    return f"{100 * share:.{digits}f}%".replace("-", "−")
+
+
+@house_style
+def availability_over_time(
+    results: Mapping[str, Result],
+    *,
+    window_s: float = 60.0,
+    finding: str = "The share of get calls answered right, over time",
+) -> Figure:
+    """Draw one panel for each policy: the share of right answers in each window of a run.
+
+    Args:
+        results: one run of each policy, all with the same outages.
+        window_s: how long a window is; a multiple of it is taken in runs of over 400 windows.
+        finding: what the figure shows, in one sentence.
+    """
+    runs = list(results.values())
+    timeline = runs[0].timeline
+    window_s *= max(1, np.ceil(timeline.duration_s / window_s / WINDOWS_MAX))
+    unit_s, unit = time_unit(timeline.duration_s)
+    note = (
+        f"{provenance(runs[:1], drawn='')} Windows of {duration(window_s)}; "
+        f"{outage_word(timeline.outages)}."
+    )
+    figure, panels = new_figure(
+        rows=len(runs), height_in=1.5 + 1.35 * len(runs), finding=finding, note=note, sharex=True
+    )
+    for axes, (policy, result) in zip(panels, results.items(), strict=True):
+        starts_s, share = _share_by_window(result, window_s)
+        hue = colour(policy, list(results))
+        shade_outages(axes, timeline.outages, unit_s)
+        axes.step(starts_s / unit_s, share, where="post", color=hue, linewidth=1.4)
+        axes.set_ylim(-0.04, 1.08)
+        axes.set_yticks([0, 0.5, 1])
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        overall = availability(result.history)
+        axes.set_title(f"{policy}: {_availability(overall)} of all calls answered right", color=hue)
+        axes.grid(visible=True, color=FAINT)
+    panels[-1].set_xlim(0, timeline.duration_s / unit_s)
+    label_time_axis(panels[-1], runs, unit)
+    return figure
+
+
+def _share_by_window(result: Result, window_s: float) -> tuple[Floats, Floats]:
+    """The start of each window and the share of right answers in it; NaN where nobody asked."""
+    gets = result.history.gets
+    edges = np.arange(0.0, result.timeline.duration_s + window_s, window_s)
+    asked, _ = np.histogram(gets.at_s[gets.eligible], edges)
+    right, _ = np.histogram(gets.at_s[gets.eligible & (gets.outcome == GetOutcome.RIGHT)], edges)
+    share = np.divide(right, asked, out=np.full(len(asked), np.nan), where=asked > 0)
+    return edges[:-1], share
+
+
+def _availability(share: float) -> str:
+    return "all" if share == 1 else f"{100 - float(_percent(1 - share)[:-1]):.10g}%"

@@ -1,0 +1,71 @@
+"""Every figure, and which of them go with one run and with a comparison.
+
+Each function takes results, returns a `matplotlib` figure and touches no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from ftrepo.policy import named_policies
+from sim.run import Result
+from sim.show.figure_availability import availability_by_policy, availability_over_time
+from sim.show.figure_growth import cache_by_fleet, cache_growth, pending_depth
+from sim.show.figure_lag import lag_by_setting, oldest_pending_age, sync_lag_distribution
+from sim.study.experiment import Experiment
+from sim.study.growth import longest_full_outage
+from sim.study.lags import outage_lags
+
+
+def figures_of_run(result: Result) -> dict[str, Figure]:
+    """Return the figures of one run, by name; those that it has nothing to show in are left out."""
+    known = [name for name, policy in named_policies().items() if policy == result.policy]
+    name = known[0] if known else "this policy"
+    figures = {
+        "availability_over_time": availability_over_time({name: result}),
+        "oldest_pending_age": oldest_pending_age({name: result}),
+        "cache_growth": cache_growth([result]),
+    }
+    if len(outage_lags(result.history).lag_s):
+        figures["sync_lag_distribution"] = sync_lag_distribution({name: [result]})
+    if longest_full_outage(result.timeline.outages) is not None:
+        figures["pending_depth"] = pending_depth([result])
+    return figures
+
+
+def figures_of_comparison(
+    experiment: Experiment, results: Mapping[str, Result]
+) -> dict[str, Figure]:
+    """Return the figures that set policies side by side, by name.
+
+    Args:
+        experiment: the measures of all replications.
+        results: one run of each policy, of the same replication, for what is drawn over time.
+    """
+    figures = {
+        "availability_by_policy": availability_by_policy({experiment.scenario.name: experiment}),
+        "availability_over_time": availability_over_time(results),
+        "oldest_pending_age": oldest_pending_age(results),
+    }
+    lagging = {
+        name: [each] for name, each in results.items() if len(outage_lags(each.history).lag_s)
+    }
+    if lagging:
+        figures["sync_lag_distribution"] = sync_lag_distribution(lagging)
+    return figures
+
+
+__all__ = [
+    "availability_by_policy",
+    "availability_over_time",
+    "cache_by_fleet",
+    "cache_growth",
+    "figures_of_comparison",
+    "figures_of_run",
+    "lag_by_setting",
+    "oldest_pending_age",
+    "pending_depth",
+    "sync_lag_distribution",
+]

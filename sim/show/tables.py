@@ -1,0 +1,136 @@
+"""Results as tables on a terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.table import Table
+from rich.text import Text
+
+from sim.measures import MEASURES, Measure
+from sim.study.experiment import Experiment
+from sim.study.intervals import Interval
+
+
+def run_table(experiment: Experiment, policy: str) -> Table:
+    """One row for each measure: its mean, its interval and what it is."""
+    table = Table(title=f"{experiment.scenario.name}, policy {policy}", title_justify="left")
+    table.add_column("measure")
+    table.add_column("mean", justify="right")
+    table.add_column("95% interval", justify="right")
+    table.add_column("what it is", style="dim")
+    for each in MEASURES:
+        interval = experiment.interval(policy, each.name)
+        mean, span = _texts(each, interval)
+        table.add_row(each.name, mean, span, each.doc.removesuffix("."))
+    return table
+
+
+def comparison_table(experiment: Experiment) -> Table:
+    """One row for each measure, a column for each policy, and the differences to the first."""
+    first, *others = experiment.policies
+    table = Table(title=f"{experiment.scenario.name}, policies compared", title_justify="left")
+    table.add_column("measure")
+    for name in experiment.policies:
+        table.add_column(name, justify="right")
+    for name in others:
+        table.add_column(f"{name} - {first}\n[95% interval, paired]", justify="right")
+    for each in MEASURES:
+        cells: list[str | Text] = [
+            _texts(each, experiment.interval(name, each.name))[0] for name in experiment.policies
+        ]
+        cells += [_difference(experiment.difference(first, name, each.name)) for name in others]
+        table.add_row(each.name, *cells)
+    return table
+
+
+def notes(experiment: Experiment) -> list[str]:
+    """What a reader must know to judge the figures."""
+    scenario = experiment.scenario
+    runs = [figures for name in experiment.policies for figures in experiment.runs[name]]
+    outages = [figures.outages for figures in runs]
+    first = runs[0]
+    few, many = min(outages), max(outages)
+    seen = f"{few}" if few == many else f"{few} to {many}"
+    study = (
+        f"{experiment.replications} replications, seed {experiment.seed}, "
+        f"{_hours(scenario.length_s)} each, the first {_hours(scenario.warmup_s)} left out; "
+        f"{seen} outages a run"
+    )
+    lines = [study]
+    if first.played_s < scenario.length_s:
+        lines.append(
+            f"long healthy stretches are condensed: {_hours(first.played_s)} of "
+            f"{_hours(scenario.length_s)} are played, and healthy time is weighted for the rest"
+        )
+    if experiment.replications == 1:
+        lines.append("one replication has no confidence interval; use --replications 2 or more")
+    for name in experiment.policies:
+        wrong = sum(experiment.values(name, "wrong_answers"))
+        if wrong:
+            lines.append(f"DEFECT: policy {name} gave {wrong:g} wrong answers; this must never be")
+    if any(_spotless(experiment, name) for name in experiment.policies):
+        lines.append(
+            "≥ means that no failure was seen: the figure is what 95% confidence leaves, given how "
+            "few outages were tried"
+        )
+    return lines
+
+
+def _spotless(experiment: Experiment, policy: str) -> bool:
+    return any(
+        experiment.interval(policy, each.name).mean == 1.0
+        for each in MEASURES
+        if each.kind == "share"
+    )
+
+
+def _texts(measure: Measure, interval: Interval) -> tuple[str, str]:
+    if math.isnan(interval.mean):
+        return "none", ""
+    if measure.kind == "share":
+        digits = _share_digits(interval)
+        if interval.mean == 1.0:
+            return (
+                f"≥ {math.floor(interval.low * 10**digits) / 10**digits:.{digits}f}",
+                "no failure",
+            )
+        mean = f"{interval.mean:.{digits}f}"
+        span = f"{interval.low:.{digits}f} … {interval.high:.{digits}f}"
+    else:
+        mean = number(interval.mean)
+        span = f"{number(interval.low)} … {number(interval.high)}"
+    return mean, "" if math.isnan(interval.low) else span
+
+
+def _share_digits(interval: Interval) -> int:
+    """As many digits as show the two leading ones of the distance to 1."""
+    missing = 1 - (interval.mean if interval.mean < 1 else interval.low)
+    return 4 if missing <= 0 else min(9, max(4, 1 - math.floor(math.log10(missing))))
+
+
+def _difference(interval: Interval) -> Text:
+    if math.isnan(interval.mean):
+        return Text("none", style="dim")
+    text = f"{number(interval.mean, signed=True)}"
+    if not math.isnan(interval.low):
+        text += f" [{number(interval.low, signed=True)}, {number(interval.high, signed=True)}]"
+    return Text(text, style="bold" if interval.excludes_zero() else "dim")
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """A figure with three significant digits, and thousands apart."""
+    if math.isnan(value):
+        return "none"
+    sign = "+" if signed and value > 0 else ""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{sign}{value:,.0f}"
+    return f"{sign}{value:.3g}"
+
+
+def _hours(seconds: float) -> str:
+    if seconds >= 2 * 86400:
+        return f"{seconds / 86400:.1f} days"
+    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds:.0f} s"

@@ -1,0 +1,14 @@
+"""Many runs: replications, intervals, and the theory that they are held against."""
+
+from sim.study.experiment import REPLICATIONS, Experiment, experiment
+from sim.study.intervals import Interval, paired_difference, share_interval, t_interval
+
+__all__ = [
+    "REPLICATIONS",
+    "Experiment",
+    "Interval",
+    "experiment",
+    "paired_difference",
+    "share_interval",
+    "t_interval",
+]

@@ -1,0 +1,187 @@
+"""The simulated primary: a server with a connection pool, latencies, and outages on a schedule.
+
+It is the fake of `sim` for PostgreSQL: it implements `ftrepo.interface.PrimaryStore`, passes the
+same contract suite as the real stores, and behaves under faults as they were seen to:
+
+* A call first needs one of the pool's connections (a `simpy.Resource`), and keeps it to its end.
+* A write is committed at a point in time of its own, on the server. A caller that gives up before
+  the answer does not stop it; so a timed-out write may be committed all the same, even later.
+* While the server hangs, nothing is answered; what reached it goes on when it wakes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import simpy
+
+from ftrepo.errors import KeyConflictError, KeyExpiredError, KeyNotFoundError
+from ftrepo.interface import Clock, Durability
+from ftrepo.keys import PublicKey
+from sim.world.faults import CallDraw, Faults
+from sim.world.outages import Outage
+
+if TYPE_CHECKING:
+    from sim.loop import VirtualTimeLoop
+    from sim.world.durations import AnyLatency
+    from sim.world.scenario import PrimarySettings
+
+CALL_DRAW: ContextVar[CallDraw | None] = ContextVar("CALL_DRAW", default=None)
+"""The random numbers for the call that the current task makes. Whoever plays traffic sets it, so
+that a request meets the same luck under every policy (common random numbers). Calls without one,
+those of background tasks, draw from streams of their own."""
+
+_BUFFER = 1024
+
+
+class SimulatedPrimary:
+    """A `PrimaryStore` in virtual time.
+
+    Args:
+        loop: the loop whose SimPy environment the pool lives in.
+        settings: pool size, latencies and habits.
+        outages: when and how it fails; sorted and not overlapping.
+        rng: for the calls that bring no `CALL_DRAW`.
+        now: the calendar time, by which keys expire.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualTimeLoop,
+        settings: PrimarySettings,
+        *,
+        outages: Sequence[Outage] = (),
+        rng: np.random.Generator,
+        now: Clock,
+    ) -> None:
+        self.pool = simpy.Resource(loop.env, capacity=settings.pool_size)
+        self.attempts_s: list[float] = []
+        """When each call was made, refused ones included."""
+        self.committed_s: dict[str, float] = {}
+        """When each key was committed, deleted ones included."""
+        self._rows: dict[str, PublicKey] = {}
+        self._loop = loop
+        self._settings = settings
+        self._now = now
+        self.faults = Faults(
+            outages,
+            slow_factor=settings.slow_factor,
+            lost_reply_share=settings.lost_reply_share,
+        )
+        self._select = call_draws(settings.select, rng.spawn(1)[0])
+        self._insert = call_draws(settings.insert, rng.spawn(1)[0])
+        self._delete = call_draws(settings.delete, rng.spawn(1)[0])
+
+    def __contains__(self, key_id: object) -> bool:
+        return key_id in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def commit(self, key: PublicKey) -> None:
+        """Store a key now, without a call: what another instance has published."""
+        if key.id not in self._rows:
+            self._rows[key.id] = key
+            self.committed_s.setdefault(key.id, self._loop.time())
+
+    async def create(self, key: PublicKey) -> Durability:
+        """Store a key; see `PublicKeyRepository.create`."""
+        if key.has_expired(self._now()):
+            raise KeyExpiredError(f"key {key.id!r} expired at {key.expires}")
+        await self._call(self._insert, writes=(key,))
+        if not self._rows[key.id].same_material(key):
+            raise KeyConflictError(f"id {key.id!r} is bound to other key material")
+        return Durability.PRIMARY
+
+    async def create_many(self, keys: Sequence[PublicKey]) -> Collection[str]:
+        """Store a batch in one call; see `PrimaryStore.create_many`."""
+        await self._call(self._insert, writes=keys)
+        return [key.id for key in keys if not self._rows[key.id].same_material(key)]
+
+    async def get(self, key_id: str) -> PublicKey:
+        """Return an unexpired key; see `PublicKeyRepository.get`."""
+        await self._call(self._select)
+        key = self._rows.get(key_id)
+        if key is None or key.has_expired(self._now()):
+            raise KeyNotFoundError(f"no unexpired key {key_id!r}")
+        return key
+
+    async def list_valid(self, *, after: str | None, limit: int) -> Sequence[PublicKey]:
+        """Return one page; see `PrimaryStore.list_valid`."""
+        await self._call(self._select)
+        now = self._now()
+        valid = [key for key in self._rows.values() if not key.has_expired(now)]
+        valid.sort(key=lambda key: key.id)
+        return [key for key in valid if after is None or key.id > after][:limit]
+
+    async def delete_expired(self) -> int:
+        """Delete expired keys; see `PublicKeyRepository.delete_expired`."""
+        await self._call(self._delete)
+        now = self._now()
+        expired = [key.id for key in self._rows.values() if key.has_expired(now)]
+        for key_id in expired:
+            del self._rows[key_id]
+        return len(expired)
+
+    async def ping(self) -> None:
+        """Return if the server answers."""
+        await self._call(self._select)
+
+    async def _call(self, draws: Iterator[CallDraw], *, writes: Sequence[PublicKey] = ()) -> None:
+        if self._settings.driver_honours_cancellation:
+            await self._serve(draws, writes)
+        else:
+            await _regardless_of_cancellation(self._serve(draws, writes))
+
+    async def _serve(self, draws: Iterator[CallDraw], writes: Sequence[PublicKey]) -> None:
+        loop = self._loop
+        self.attempts_s.append(loop.time())
+        draw = CALL_DRAW.get() or next(draws)
+        await self._refuse_if_down()
+        with self.pool.request() as connection:
+            if not connection.triggered:
+                await loop.as_future(connection)
+                await self._refuse_if_down()
+            fate = self.faults.fate(loop.time(), draw)
+            if writes and fate.committed_s is not None:
+                loop.call_at(fate.committed_s, self._commit_all, writes)
+            await asyncio.sleep(fate.answered_s - loop.time())
+        if fate.error is not None:
+            raise ConnectionResetError(fate.error)
+
+    async def _refuse_if_down(self) -> None:
+        if self.faults.is_refusing(self._loop.time()):
+            await asyncio.sleep(self._settings.refuse_latency_s)
+            raise ConnectionRefusedError("connection refused")
+
+    def _commit_all(self, keys: Sequence[PublicKey]) -> None:
+        for key in keys:
+            self.commit(key)
+
+
+def call_draws(latency: AnyLatency, rng: np.random.Generator) -> Iterator[CallDraw]:
+    """Yield the random numbers of one call after another, for ever."""
+    while True:
+        work_s = latency.draw(rng, _BUFFER).tolist()
+        rest = rng.random((_BUFFER, 3)).tolist()
+        for at in range(_BUFFER):
+            yield CallDraw(work_s[at], *rest[at])
+
+
+async def _regardless_of_cancellation(call: Coroutine[Any, Any, None]) -> None:
+    """Finish a call before giving way to a cancellation, as drivers do that wait for the server."""
+    task = asyncio.ensure_future(call)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.cancelled() or task.exception()
+        raise cancelled
+    task.result()

@@ -1,0 +1,108 @@
+"""What an outage does to one call, worked out when the call begins."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.world.faults import CallDraw, Faults
+from sim.world.outages import Outage, OutageMode, merge
+
+REFUSE, HANG = OutageMode.REFUSE, OutageMode.HANG
+SLOW, ERROR_RATE = OutageMode.SLOW, OutageMode.ERROR_RATE
+
+
+def faults(*outages: Outage, lost_reply_share: float = 0.5) -> Faults:
+    """A schedule in which slow is ten times slower."""
+    return Faults(outages, slow_factor=10.0, lost_reply_share=lost_reply_share)
+
+
+def draw(
+    work_s: float = 1.0, failure: float = 0.5, commit_share: float = 0.5, lost_reply: float = 0.5
+) -> CallDraw:
+    """The luck of a call of one second that commits half-way."""
+    return CallDraw(work_s, failure, commit_share, lost_reply)
+
+
+def test_a_healthy_call_takes_its_time() -> None:
+    """It commits at its point and is answered at its end."""
+    fate = faults(Outage(100, 200, HANG)).fate(10.0, draw())
+    assert (fate.answered_s, fate.error, fate.committed_s) == (11.0, None, 10.5)
+
+
+def test_a_hang_stops_the_work_until_it_ends() -> None:
+    """What was begun goes on where it stood, and what arrives meanwhile waits."""
+    hanging = faults(Outage(100, 200, HANG))
+    assert hanging.fate(99.75, draw()).answered_s == 200.75
+    assert hanging.fate(99.25, draw()).committed_s == 99.75
+    assert hanging.fate(150.0, draw()).answered_s == 201.0
+    assert hanging.fate(150.0, draw()).committed_s == 200.5
+
+
+def test_a_crash_cuts_calls_off() -> None:
+    """A write that had reached its commit stays committed; the caller hears an error either way."""
+    crashing = faults(Outage(100, 200, REFUSE))
+    late, early = crashing.fate(99.25, draw()), crashing.fate(99.75, draw())
+    assert late.error == early.error == "the connection was reset by the server"
+    assert late.answered_s == early.answered_s == 100.0
+    assert (late.committed_s, early.committed_s) == (99.75, None)
+    assert crashing.is_refusing(150.0)
+    assert not crashing.is_refusing(200.0)
+
+
+def test_slow_stretches_the_work_that_falls_into_it() -> None:
+    """And only that: what is left at its end goes on at full speed."""
+    slow = faults(Outage(100, 105, SLOW))
+    assert slow.fate(100.0, draw(work_s=0.2)).answered_s == 102.0
+    assert slow.fate(99.5, draw(work_s=0.7)).answered_s == 102.0
+    assert slow.fate(100.0, draw(work_s=1.5)).answered_s == 106.0
+
+
+def test_errors_hit_the_share_of_calls_that_the_severity_says() -> None:
+    """And of those that write, a share had committed although the answer was lost."""
+    failing = faults(Outage(100, 200, ERROR_RATE, 0.3), lost_reply_share=0.4)
+    assert failing.fate(150.0, draw(failure=0.31)).error is None
+    lost = failing.fate(150.0, draw(failure=0.29, lost_reply=0.39))
+    assert (lost.answered_s, lost.committed_s) == (151.0, 150.5)
+    assert lost.error is not None
+    assert failing.fate(150.0, draw(failure=0.29, lost_reply=0.41)).committed_s is None
+
+
+def test_modes_follow_one_another() -> None:
+    """A call that outlives a hang can be cut off by the crash that follows."""
+    both = faults(Outage(100, 200, HANG), Outage(200, 300, REFUSE))
+    fate = both.fate(150.0, draw())
+    assert (fate.answered_s, fate.committed_s) == (200.0, None)
+    assert fate.error is not None
+
+
+@given(st.data())
+def test_the_answer_is_the_same_as_that_of_small_steps(data: st.DataObject) -> None:
+    """Against a model that walks through time in steps of a tenth of a second."""
+    modes = st.sampled_from([REFUSE, HANG, SLOW])
+    tenths = st.integers(0, 100)
+    windows = data.draw(st.lists(st.tuples(tenths, st.integers(1, 30), modes), max_size=4))
+    outages = merge([Outage(start / 10, (start + n) / 10, mode) for start, n, mode in windows])
+    asked = faults(*outages)
+    start = data.draw(tenths) / 10
+    if asked.is_refusing(start):
+        return
+    work = data.draw(st.integers(1, 20)) / 10
+    done_s, left, now = None, round(work * 100), round(start * 10)
+    while left > 0:
+        outage = asked.at(now / 10)
+        if outage is not None and outage.mode is REFUSE:
+            break
+        # Hundredths of work in a tenth of a second.
+        left -= {None: 10, HANG: 0, SLOW: 1}[outage.mode if outage else None]
+        now += 1
+    else:
+        done_s = now / 10
+    fate = asked.fate(start, draw(work_s=work))
+    if done_s is None:
+        assert fate.error is not None
+        assert fate.answered_s == pytest.approx(now / 10)
+    else:
+        assert fate.error is None
+        assert done_s - 0.1 - 1e-9 <= fate.answered_s <= done_s + 1e-9
