@@ -294,7 +294,7 @@ class FaultTolerantRepository:
         else:
             if not key.has_expired(self._now()):
                 if self.policy.read_policy != "primary-only":
-                    self._reconciler.learn(key)
+                    self._reconciler.learn((key,))
                 return key
         if self.policy.read_policy != "primary-only":
             recalled = self._recall(key_id)

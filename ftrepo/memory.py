@@ -17,7 +17,7 @@ from ftrepo.recently_used import PINNED_BYTES, Entry, RecentlyUsed
 from ftrepo.settings import SECONDS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from ftrepo.interface import Clock
     from ftrepo.keys import PublicKey
@@ -142,20 +142,28 @@ class InMemoryRepository:
             time = self._now() if at is None else at
             entry.confirmed_s = max(entry.confirmed_s, time.timestamp())
 
-    def confirm_same(self, key: PublicKey) -> bool:
-        """Note that the primary has this very key, if memory has it too. Returns whether it does.
+    def confirm_all(self, keys: Iterable[PublicKey]) -> list[PublicKey]:
+        """Note that the primary has these very keys; a refresh asks for thousands at a time.
 
-        This is what a refresh asks about every key each time, so it is quicker than `put` and
-        `confirm`. False if memory lacks the key, or has other material under its id.
+        Returns:
+            Those that were not confirmed, because memory has no unexpired key under the id, or
+            one of other material.
         """
-        held = self._held(key.id)
-        if held is None or not (held.key is key or held.key.same_material(key)):
-            return False
         now = self._now()
-        if now >= held.key.expires or (self._recent.has_ttl and key.id not in self):
-            return False
-        held.confirmed_s = now.timestamp()
-        return True
+        confirmed_s = now.timestamp()
+        others = []
+        for key in keys:
+            held = self._held(key.id)
+            if (
+                held is None
+                or now >= held.key.expires
+                or not (held.key is key or held.key.same_material(key))
+                or (self._recent.has_ttl and key.id not in self)
+            ):
+                others.append(key)
+            else:
+                held.confirmed_s = confirmed_s
+        return others
 
     def confirmed_at(self, key_id: str) -> datetime | None:
         """Return when the primary last confirmed a key, or when it was put if that is later.

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -166,7 +167,7 @@ class Reconciler:
             except PrimaryUnavailableError:
                 return False
             # A cache that is smaller than the fleet keeps what is used, not what is listed last.
-            added += sum(self.learn(key, evict=False) for key in page)
+            added += self.learn(page, evict=False)
             loaded += len(page)
             if len(page) < limit:
                 self._observe(Refreshed(loaded=loaded, added=added))
@@ -196,32 +197,34 @@ class Reconciler:
             self._observe(ExpiredDeleted(from_primary=from_primary, from_cache=from_cache))
         return from_primary, from_cache
 
-    def learn(self, key: PublicKey, *, evict: bool = True) -> bool:
-        """Take note that the primary has this key, and put it into the cache if that lacks it.
+    def learn(self, keys: Sequence[PublicKey], *, evict: bool = True) -> int:
+        """Take note that the primary has these keys, and put those into the cache that it lacks.
 
-        What the cache already holds under the id is never overwritten: ids are bound for good, so
+        What the cache already holds under an id is never overwritten: ids are bound for good, so
         it is either the same key or a conflict to report.
 
         Args:
-            key: as the primary returned it.
-            evict: whether it may push another key out of a full cache.
+            keys: as the primary returned them.
+            evict: whether they may push other keys out of a full cache.
 
         Returns:
-            Whether it is new in the cache.
+            How many are new in the cache.
         """
-        if self._cache.confirm_same(key):
-            if self._pending.remove(key.id):
-                self._cache.unpin(key.id)
-            return False
-        if not evict and self._cache.is_full and key.id not in self._cache:
-            return False
-        try:
-            return self._cache.put(key)
-        except KeyExpiredError:
-            return False
-        except KeyConflictError:
-            self._observe(ConflictSeen(key_id=key.id))
-            return False
+        added = 0
+        for key in self._cache.confirm_all(keys):
+            if not evict and self._cache.is_full and key.id not in self._cache:
+                continue
+            try:
+                added += self._cache.put(key)
+            except KeyExpiredError:
+                continue
+            except KeyConflictError:
+                self._observe(ConflictSeen(key_id=key.id))
+        for key in keys:
+            held = self._pending.get(key.id)
+            if held is not None and held.same_material(key):
+                self.confirm(key.id)
+        return added
 
     def confirm(self, key_id: str) -> None:
         """Take note that the primary has committed a key that memory holds."""
@@ -274,14 +277,13 @@ class Reconciler:
 
     async def _flush_forever(self) -> None:
         loop = asyncio.get_running_loop()
-        interval_s = self._policy.flush_interval_s
-        first_beat_s = loop.time()
+        start_s = loop.time()
         while True:
             await self._something_waits.wait()
             if self._guarded.is_closed:
                 self._wake_flush_now.clear()
-                until_beat_s = interval_s - (loop.time() - first_beat_s) % interval_s
-                await _sleep(until_beat_s, unless=self._wake_flush_now)
+                pause_s = _until_next_beat_s(loop.time() - start_s, self._policy.flush_interval_s)
+                await _sleep(pause_s, unless=self._wake_flush_now)
             else:
                 await self._wake_flush_now.wait()
             self._wake_flush_now.clear()
@@ -336,6 +338,16 @@ class Reconciler:
                 pause_s = self._policy.flush_interval_s
                 _log.exception("background %s failed; it starts again in %s s", name, pause_s)
                 await asyncio.sleep(pause_s)
+
+
+def _until_next_beat_s(elapsed_s: float, interval_s: float) -> float:
+    """Seconds to the next multiple of the interval; a whole interval if this is one already.
+
+    A timer set for a beat may fire a rounding error before it. Without the allowance for that the
+    rest of the way would be too short to pass, and the caller would come back at once, for ever.
+    """
+    beats = math.floor(elapsed_s / interval_s + 1e-6)
+    return (beats + 1) * interval_s - elapsed_s
 
 
 async def _sleep(seconds: float | None, *, unless: asyncio.Event) -> None:

@@ -16,7 +16,7 @@ outages, requests, latencies and failures, and differ by nothing but what they d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -33,11 +33,12 @@ from sim.history import CreateOutcome, GetOutcome, History
 from sim.loop import VirtualTimeLoop, run_virtual
 from sim.recorder import Recorder
 from sim.world.condense import Timeline
+from sim.world.errors import InputError
 from sim.world.faults import CallDraw
 from sim.world.issuers import EPOCH, OBSERVED, Demand, Issuer, KeyMint, rotation_times_s
 from sim.world.outages import OutageMode
 from sim.world.primary import CALL_DRAW, SimulatedPrimary, call_draws
-from sim.world.scenario import Scenario
+from sim.world.scenario import RECOVERY_S, Scenario
 from sim.world.streams import Streams
 
 SAMPLES = 2_000
@@ -87,9 +88,14 @@ def run(
         replication: the number of this run in the study; each has outages, traffic and latencies
             of its own, independent of every other's.
         forbid_wall_clock: fail if anything reads a real clock; several times slower.
+
+    Raises:
+        InputError: an interval of the policy is too long for the condensed timeline.
     """
     streams = Streams(seed, replication)
     timeline = scenario.timeline(scenario.draw_outages(streams))
+    if timeline.duration_s < timeline.real_duration_s:
+        _check_memory(policy)
 
     async def main(loop: VirtualTimeLoop) -> History:
         return await _Play(loop, scenario, policy, streams, timeline).play()
@@ -102,6 +108,17 @@ def run(
         timeline=timeline,
         history=run_virtual(main, forbid_wall_clock=forbid_wall_clock),
     )
+
+
+def _check_memory(policy: Policy) -> None:
+    """Refuse a policy for which condensing would bias the figures; see `sim.world.condense`."""
+    for name in ("refresh_interval_s", "expiry_interval_s", "flush_interval_s", "breaker_open_s"):
+        value = getattr(policy, name)
+        if value is not None and value > RECOVERY_S:
+            raise InputError(
+                f"{name} = {value:g} is above {RECOVERY_S:g}, the longest interval with which long "
+                f"healthy stretches can be condensed; set condense = false in the scenario"
+            )
 
 
 class _Play:
@@ -282,7 +299,7 @@ class _Play:
         except Exception:
             outcome = GetOutcome.ERROR
         else:
-            right = key == wanted and not key.has_expired(self.now())
+            right = (key is wanted or key == wanted) and not key.has_expired(self.now())
             outcome = GetOutcome.RIGHT if right else GetOutcome.WRONG
         timer.cancel()
         if eligible and isinstance(wanted, PublicKey) and outcome is not GetOutcome.RIGHT:
@@ -301,7 +318,7 @@ class _Play:
                     self.primary.commit(key)
                 issuer.use(key, created_s)
 
-    def _peer(self, number: int) -> Iterator[simpy.Event]:
+    def _peer(self, number: int) -> Generator[simpy.Event, None, None]:
         env, primary = self.loop.env, self.primary
         times_s = rotation_times_s(
             self.scenario.keys, self.phases[number], self.timeline.duration_s

@@ -27,6 +27,9 @@ T = TypeVar("T")
 LATENCY_S = 0.002
 """How long a healthy primary takes for anything."""
 
+STORY_S_MAX = 5_000.0
+"""No story is longer, in virtual time; one that never ends then fails instead."""
+
 
 def make_key(
     name: str, *, material: str | None = None, created_s: float = 0.0, lifetime_s: float = 1e6
@@ -88,7 +91,8 @@ def run_laboratory(
             rng=np.random.default_rng(0),
             now=now,
         )
-        return await story(Laboratory(loop, primary))
+        async with asyncio.timeout(STORY_S_MAX):
+            return await story(Laboratory(loop, primary))
 
     order = None if seed is None else np.random.default_rng(seed)
     return run_virtual(main, order=order)

@@ -43,6 +43,8 @@ class Schedule(LoopSurface):
     def __init__(self, env: simpy.Environment) -> None:
         super().__init__()
         self.env = env
+        # asyncio's time is a float; SimPy begins at the integer 0.
+        env._now = float(env._now)
         self._ready: deque[Any] = deque()
         self._cancelled_timers = 0
         self._task_numbers = count(1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.futures import _set_result_unless_cancelled as _wake  # type: ignore[attr-defined]
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,11 +37,11 @@ class VirtualTimeLoop(Schedule):
     time, so that timers and SimPy events share one order. Everything that is ready runs, first
     come first served, before the next timer or event, even if that is due at the same instant.
 
-    What asyncio leaves to chance is fixed: tasks in a set are in the order of their creation (an
-    exception: `asyncio.as_completed` starts bare coroutines in an order that Python chooses; give
-    it tasks). Functions given to `run_in_executor` or `asyncio.to_thread` run in this very
-    thread, one after another, and take no virtual time. Sockets, processes and signals are
-    refused with `InputOutputError`.
+    The same program runs in the same order in every process, also where asyncio iterates over sets
+    of tasks (see `sim.loop.handles.Task`). An exception is `asyncio.as_completed`, which starts
+    bare coroutines in an order of Python's choice: give it tasks. Functions given to
+    `run_in_executor` or `asyncio.to_thread` run in this very thread, one after another, and take
+    no virtual time. Sockets, processes and signals are refused with `InputOutputError`.
 
     Args:
         env: where time passes. The loop drives it: nobody else should call `env.run` meanwhile.
@@ -73,6 +73,7 @@ class VirtualTimeLoop(Schedule):
         self._turns_max = callbacks_at_one_instant_max
         # What may run next, while it is drawn.
         self._pool: list[Any] = []
+        self._main: asyncio.Future[Any] | None = None
         self._running = False
 
     # SimPy and asyncio, each awaited by the other
@@ -142,7 +143,8 @@ class VirtualTimeLoop(Schedule):
         if is_new:
             # If the run fails, its error is raised; a complaint about the task adds nothing.
             main._log_destroy_pending = False  # type: ignore[attr-defined]
-        main.add_done_callback(_stop_loop)
+        main.add_done_callback(self._main_done)
+        self._main = main
         try:
             self.run_forever()
         except BaseException:
@@ -150,10 +152,16 @@ class VirtualTimeLoop(Schedule):
                 main.exception()
             raise
         finally:
-            main.remove_done_callback(_stop_loop)
+            self._main = None
+            main.remove_done_callback(self._main_done)
         if not main.done():
             raise RuntimeError("Event loop stopped before Future completed.")
         return main.result()
+
+    def _main_done(self, done: asyncio.Future[Any]) -> None:
+        # Not the main future of an earlier run, which an exception ended before this was called.
+        if done is self._main:
+            self.stop()
 
     def run_forever(self) -> None:
         """Run until `stop` is called.
@@ -185,12 +193,14 @@ class VirtualTimeLoop(Schedule):
             sys.set_asyncgen_hooks(*hooks)
             while _STOP in self._ready:
                 self._ready.remove(_STOP)
+            # So that `env.run` would not stop for them either.
+            self._sweep(lambda timer: timer._callback is None)
 
     def _run_first_come(self) -> None:  # noqa: C901, PLR0912, PLR0915  calls are what is slow
         env: Any = self.env
         queue, ready = env._queue, self._ready
         popleft = ready.popleft
-        chunks = self._turns(ready)
+        chunks = self._turns()
         turns = next(chunks)
         handle: Any = None
         while True:
@@ -251,7 +261,7 @@ class VirtualTimeLoop(Schedule):
     def _run_drawn(self, draw: Callable[[], float]) -> None:
         env, pool = self.env, self._pool
         queue: list[Any] = env._queue
-        chunks = self._turns(pool)
+        chunks = self._turns()
         turns = next(chunks)
         handle: Any = None
         while True:
@@ -310,15 +320,15 @@ class VirtualTimeLoop(Schedule):
             raise self._deadlock()
         self.env._now = queue[0][0]
 
-    def _turns(self, ready: Sequence[Any]) -> Iterator[Iterator[None]]:
-        queue = self.env._queue
+    def _turns(self) -> Iterator[Iterator[None]]:
+        return turns_while_time_passes(self.env, self._turns_max, self._upcoming)
 
-        def upcoming() -> Any:
-            if ready:
-                return ready[0]
-            return queue[0][3] if queue else None
-
-        return turns_while_time_passes(self.env, self._turns_max, upcoming)
+    def _upcoming(self) -> Any:
+        for callbacks in (self._pool, self._ready):
+            if callbacks:
+                return callbacks[0]
+        queue: list[Any] = self.env._queue
+        return queue[0][3] if queue else None
 
     def _deadlock(self) -> DeadlockError:
         return DeadlockError.of(tasks_in_order(self))
@@ -327,10 +337,3 @@ class VirtualTimeLoop(Schedule):
         self.call_exception_handler(
             {"message": f"exception in callback {handle!r}", "exception": error, "handle": handle}
         )
-
-
-def _stop_loop(main: asyncio.Future[Any]) -> None:
-    error = None if main.cancelled() else main.exception()
-    if not isinstance(error, (SystemExit, KeyboardInterrupt)):
-        # Those two end the run themselves.
-        main.get_loop().stop()

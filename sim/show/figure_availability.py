@@ -14,6 +14,7 @@ from sim.measures import availability
 from sim.run import Result
 from sim.show.style import (
     FAINT,
+    INK,
     QUIET,
     colour,
     duration,
@@ -53,9 +54,9 @@ def availability_by_policy(
     policies = list(first.policies)
     against = against or policies[0]
     rows = len(experiments) * (len(policies) + 1)
-    warmup = duration(first.scenario.warmup_s)
+    warmup = duration(max(each.scenario.warmup_s for each in experiments.values()))
     note = (
-        f"{first.replications} replications, seed {first.seed}, the first {warmup} left out; "
+        f"{first.replications} replications, seed {first.seed}, warm-up of {warmup} not counted; "
         f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls."
     )
     figure, (axes,) = new_figure(height_in=1.75 + 0.38 * rows, finding=finding, note=note)
@@ -65,7 +66,9 @@ def availability_by_policy(
     ticks: dict[int, str] = {}
     y = 0
     for name, experiment in experiments.items():
-        axes.text(left, y, name, fontweight="bold", va="center")
+        axes.annotate(
+            name, (left, y), (6, 0), textcoords="offset points", fontweight="bold", va="center"
+        )
         for policy in policies:
             y += 1
             ticks[y] = policy
@@ -76,9 +79,9 @@ def availability_by_policy(
         y += 1
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_ylim(y - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=9)
     axes.grid(visible=False, axis="y")
-    axes.text(1.02, 1.01, f"fewer than\n{against}", transform=axes.transAxes, color=QUIET, va="bottom")
+    _beside(axes, 0, f"fewer than {against}", QUIET)
     _scale_of_nines(axes, objective)
     return figure
 
@@ -100,28 +103,36 @@ def _draw_interval(axes: Axes, y: int, interval: Interval, left: float, hue: str
     best = max(1 - interval.high, left)
     if not np.isnan(interval.low):
         axes.plot([best, worst], [y, y], color=hue, linewidth=3, alpha=0.45, solid_capstyle="butt")
+    if best == left:
+        axes.plot(left, y, "<", color=hue, markersize=6, clip_on=False)
     if mean > 0:
-        axes.plot(mean, y, "o", color=hue, markersize=8)
+        axes.plot(mean, y, "o", color=hue, markersize=8, zorder=6)
         label, at = _percent(mean), mean
     else:
-        axes.plot(worst, y, "<", color=hue, markersize=8)
         label, at = f"no failure seen; at most {_percent(worst)}", worst
     axes.annotate(
-        label, (at, y), (0, 7), textcoords="offset points", ha="center", color=hue, fontsize=10
-    )
+        label, (at, y), (0, 7), textcoords="offset points", ha="center", color=hue, fontsize=10,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+    )  # fmt: skip
 
 
 def _annotate(axes: Axes, y: int, difference: Interval) -> None:
     text = f"{_percent(difference.mean)}"
     if not np.isnan(difference.low):
         text += f" [{_percent(difference.low)}, {_percent(difference.high)}]"
-    axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10)
+    _beside(axes, y, text, INK)
+
+
+def _beside(axes: Axes, y: int, text: str, hue: str) -> None:
+    """Write to the right of a row."""
+    place = axes.get_yaxis_transform()
+    axes.text(1.02, y, text, transform=place, va="center", fontsize=10, color=hue)
 
 
 def _scale_of_nines(axes: Axes, objective: float | None) -> None:
     axes.xaxis.set_major_locator(LogLocator())
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}%"))
     axes.set_xlabel("get calls that failed (log scale; further left is better)")
     nines = axes.secondary_xaxis("top")
     nines.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * (1 - value):.10g}%"))

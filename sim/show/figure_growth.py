@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from sim.run import Result
 from sim.show.style import (
     BLUE,
+    FAINT,
     THEORY,
+    THEORY_LINE,
     VERMILLION,
     band,
     duration,
@@ -34,7 +37,6 @@ from sim.study.growth import (
 )
 from sim.study.results import Study
 
-_DASHES = (0, (4, 2.5))
 POINTS = 400
 """How many moments a line over time has."""
 
@@ -57,23 +59,29 @@ def cache_growth(
     unit_s, unit = time_unit(span_s)
     # The first moment is past the load at the start, which takes some milliseconds.
     moments_s = np.linspace(0, span_s, POINTS + 1)[1:]
-    note = provenance(results, drawn="bands")
-    if len(results) == 1:
-        note += f" {outage_word(timeline.outages).capitalize()}."
+    note = provenance(results, drawn="bands") + (
+        f" {outage_word(timeline.outages).capitalize()}."
+        if len(results) == 1
+        else " Shaded: the warm-up."
+    )
     figure, panels = new_figure(
         rows=2, height_in=4.8, finding=finding, note=note, sharex=True, height_ratios=[2, 1]
     )
-    for axes, column, scale in zip(panels, ("cache_entries", "cache_bytes"), (1, 1000), strict=True):
+    columns = {"cache_entries": 1, "cache_bytes": 1000}
+    for axes, (column, scale) in zip(panels, columns.items(), strict=True):
         rows = [state_at(each.history, column, moments_s) / scale for each in results]
         mean, low, high = band(np.array(rows))
         if len(results) == 1:
             shade_outages(axes, timeline.outages, unit_s)
+        elif results[0].scenario.warmup_s > span_s / 50:
+            axes.axvspan(0, results[0].scenario.warmup_s / unit_s, color=FAINT, alpha=0.5, lw=0)
         axes.fill_between(moments_s / unit_s, low, high, color=BLUE, alpha=0.22, linewidth=0)
         axes.plot(moments_s / unit_s, mean, color=BLUE, linewidth=1.8)
         axes.set_ylim(0, 1.3 * max(1.0, float(np.nanmax(mean))))
     entries, kilobytes = panels
     expected = expected_entries(results[0].scenario)
-    entries.axhline(expected, color=THEORY, linestyle=_DASHES, linewidth=1.6)
+    entries.axhline(expected, **THEORY_LINE)
+    entries.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     entries.set_ylim(0, max(entries.get_ylim()[1], 1.3 * expected))
     entries.annotate(
         f"theory (Little's law): {expected:.3g} keys", (0.995, expected), (0, 6),
@@ -113,7 +121,7 @@ def cache_by_fleet(
     bound = results[0].policy.cache_entries_max
     per_instance = keys.lifetime_s / keys.rotation_interval_s
     line = np.array([sizes.min() / 1.5, (bound or sizes.max() * per_instance) * 2 / per_instance])
-    axes.plot(line, line * per_instance, color=THEORY, linestyle=_DASHES, linewidth=1.6)
+    axes.plot(line, line * per_instance, **THEORY_LINE)
     middle = float(np.sqrt(line[0] * line[1]))
     axes.annotate(
         f"theory (Little's law):\n{per_instance:.3g} keys for each instance",
@@ -147,9 +155,13 @@ def cache_by_fleet(
 
 
 def _memory_axis(axes: Axes, size_bytes: float) -> None:
-    memory = axes.secondary_yaxis(
-        "right", functions=(lambda keys: keys * size_bytes, lambda size: size / size_bytes)
-    )
+    def size_of(keys: Any) -> Any:
+        return keys * size_bytes
+
+    def keys_in(size: Any) -> Any:
+        return size / size_bytes
+
+    memory = axes.secondary_yaxis("right", functions=(size_of, keys_in))
     memory.set_ylabel("memory, estimated")
     memory.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _bytes(value)))
     memory.yaxis.set_minor_locator(NullLocator())
@@ -196,10 +208,7 @@ def pending_depth(
     )
     axes.fill_between(elapsed_s / unit_s, low, high, color=BLUE, alpha=0.22, linewidth=0)
     axes.plot(elapsed_s / unit_s, mean, color=BLUE, label="simulated")
-    axes.plot(
-        elapsed_s / unit_s, expected, color=THEORY, linestyle=_DASHES, linewidth=1.6,
-        label="theory: rate × time",
-    )  # fmt: skip
+    axes.plot(elapsed_s / unit_s, expected, label="theory: rate × time", **THEORY_LINE)
     if span_s > keys.lifetime_s:
         axes.axvline(keys.lifetime_s / unit_s, color=THEORY, linewidth=1, linestyle=":")
         axes.annotate(

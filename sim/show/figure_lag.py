@@ -15,8 +15,10 @@ from sim.history import Floats, Samples
 from sim.run import Result
 from sim.show.style import (
     THEORY,
+    THEORY_LINE,
     band,
     colour,
+    cycle,
     duration,
     house_style,
     label_time_axis,
@@ -24,12 +26,12 @@ from sim.show.style import (
     outage_word,
     provenance,
     shade_outages,
+    spread_out,
     time_unit,
 )
 from sim.study.lags import LAG_FIGURES, OutageLags, outage_lags
 from sim.study.results import Study
 
-_DASHES = (0, (4, 2.5))
 _TICKS_S = (1, 10, 60, 600, 3600, 36000)
 
 
@@ -50,12 +52,13 @@ def sync_lag_distribution(
         finding: what the figure shows, in one sentence.
     """
     names = list(results)
-    note = provenance(next(iter(results.values())), drawn="bands") + (
+    note = provenance(*results.values(), drawn="bands") + (
         " Keys that were acknowledged during an outage and committed later."
     )
     figure, (left, right) = new_figure(
         columns=2, height_in=4.3, finding=finding, note=note, sharey=True, width_ratios=[3, 2]
     )
+    spread_out(figure)
     longest_wait_s = 1.0
     for name, runs in results.items():
         lags = [outage_lags(each.history) for each in runs]
@@ -67,7 +70,7 @@ def sync_lag_distribution(
         _curve(right, np.linspace(0, 1.1 * longest_wait_s, 240), lags, "wait_s", hue=hue, name=name)
         if theory and name in theory:
             expected = theory[name](grid_s)
-            left.plot(grid_s, expected, color=THEORY, linestyle=_DASHES, label=f"{name}: theory")
+            left.plot(grid_s, expected, label=f"{name}, theory", **THEORY_LINE)
     left.set_xscale("log")
     first_s, last_s = left.get_xlim()
     ticks = [tick for tick in _TICKS_S if first_s <= tick <= last_s]
@@ -77,8 +80,9 @@ def sync_lag_distribution(
     left.set_ylabel("keys in the primary")
     left.set_ylim(0, 1.02)
     left.yaxis.set_major_formatter(PercentFormatter(1))
-    left.legend(loc="upper left")
-    right.set_xlabel("of it, without an outage, seconds")
+    handles, labels = left.get_legend_handles_labels()
+    right.legend(handles, labels, loc="lower right")
+    right.set_xlabel("of that, without an outage, seconds")
     right.set_xlim(0, 1.1 * longest_wait_s)
     return figure
 
@@ -121,7 +125,8 @@ def lag_by_setting(
         finding: what the figure shows, in one sentence.
     """
     note = provenance(next(iter(study.results.values())), drawn="bands") + (
-        f" Solid: {_word(figures[0])}; dotted: {' and '.join(map(_word, figures[1:]))}."
+        f" Solid: {_word(figures[0])}; dotted: {' and '.join(map(_word, figures[1:]))}. Only keys "
+        "that were made during an outage."
     )
     figure, panels = new_figure(
         columns=len(settings), height_in=4.4, finding=finding, note=note, sharey=True
@@ -130,21 +135,25 @@ def lag_by_setting(
         lines = _lines(study, setting)
         values = sorted({x for line in lines.values() for x in line})
         half = np.array(values) / 2
-        axes.plot(values, half, color=THEORY, linestyle=_DASHES, linewidth=1.6, zorder=5)
+        axes.plot(values, half, **THEORY_LINE)
         axes.annotate(
-            "theory: half\nof the setting", (values[-1], half[-1]), (-8, 14),
-            textcoords="offset points", ha="right", va="center", color=THEORY, fontsize=10,
+            "theory: half of the setting", (values[0], half[0]), (16, -6),
+            textcoords="offset points", va="center", color=THEORY, fontsize=10,
         )  # fmt: skip
-        for hue, (label, line) in zip(("#0072b2", "#d55e00", "#009e73"), lines.items(), strict=False):
-            for number, name in enumerate(figures):
-                _with_band(axes, study, line, name, hue, label if number == 0 else None)
+        for number, (label, line) in enumerate(lines.items()):
+            for name in figures:
+                rows = [study.values(policy, LAG_FIGURES[name]) for policy in line.values()]
+                main = name == figures[0]
+                _with_band(axes, list(line), rows, cycle(number), label=label if main else None)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.minorticks_off()
         axes.set_xlabel(f"{setting}: seconds, log scale")
         if len(lines) > 1:
-            axes.legend(loc="lower right")
+            axes.legend(loc="upper left")
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low / 1.5, high * 3)
     panels[0].set_ylabel("wait after the outage, seconds")
     panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return figure
@@ -172,11 +181,14 @@ def _label(policy: Policy) -> str:
 
 
 def _with_band(
-    axes: Axes, study: Study, line: Mapping[float, str], name: str, hue: str, label: str | None
+    axes: Axes,
+    values: Sequence[float],
+    columns: Sequence[Sequence[float]],
+    hue: str,
+    *,
+    label: str | None,
 ) -> None:
-    values = np.array(list(line))
-    rows = np.array([study.values(policy, LAG_FIGURES[name]) for policy in line.values()]).T
-    mean, low, high = band(rows)
+    mean, low, high = band(np.array(columns).T)
     solid = label is not None
     floor = np.nanmin(mean) / 10
     axes.fill_between(values, np.maximum(low, floor), high, color=hue, alpha=0.18, linewidth=0)
@@ -213,27 +225,31 @@ def oldest_pending_age(
     note = f"{provenance(runs[:1], drawn='')} {outage_word(shown).capitalize()}."
     figure, (axes,) = new_figure(height_in=3.9, finding=finding, note=note)
     shade_outages(axes, shown, unit_s)
-    highest_s = 1.0
-    for name, result in results.items():
-        at_s, age_s = _ages(result.history.samples)
-        inside = (at_s >= start_s) & (at_s <= end_s)
-        highest_s = max([highest_s, *age_s[inside]])
-        axes.plot(at_s / unit_s, age_s, color=colour(name, list(results)), label=name)
+    lines = {
+        name: _ages(result.history.samples, start_s, end_s) for name, result in results.items()
+    }
+    highest_s = max([1.0, *(float(age_s.max()) for _, age_s in lines.values())])
     age_unit_s, age_unit = time_unit(highest_s)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / age_unit_s:g}"))
-    axes.set_ylabel(f"age of the oldest pending write, {age_unit}")
+    for name, (at_s, age_s) in lines.items():
+        axes.plot(at_s / unit_s, age_s / age_unit_s, color=colour(name, list(results)), label=name)
+    axes.set_ylabel(f"oldest pending age, {age_unit}")
     axes.set_xlim(start_s / unit_s, end_s / unit_s)
-    axes.set_ylim(0, 1.1 * highest_s)
+    axes.set_ylim(0, 1.1 * highest_s / age_unit_s)
     label_time_axis(axes, runs, unit)
     if len(results) > 1:
         axes.legend(loc="upper left")
     return figure
 
 
-def _ages(samples: Samples) -> tuple[Floats, Floats]:
+def _ages(samples: Samples, start_s: float, end_s: float) -> tuple[Floats, Floats]:
     """The line of ages with its true corners: an age grows by a second a second until it drops."""
     at_s, age_s = samples.at_s, samples.oldest_pending_age_s
     before = np.where(age_s[:-1] > 0, age_s[:-1] + np.diff(at_s), 0.0)
-    corners_s = np.column_stack((at_s[1:], at_s[1:])).ravel()
-    ages_s = np.column_stack((before, age_s[1:])).ravel()
-    return np.append(at_s[:1], corners_s), np.append(age_s[:1], ages_s)
+    corners_s = np.append(at_s[:1], np.column_stack((at_s[1:], at_s[1:])).ravel())
+    ages_s = np.append(age_s[:1], np.column_stack((before, age_s[1:])).ravel())
+    # One corner more on either side, so that the line runs to the edges.
+    inside = slice(
+        max(0, int(np.searchsorted(corners_s, start_s)) - 1),
+        int(np.searchsorted(corners_s, end_s, side="right")) + 1,
+    )
+    return corners_s[inside], ages_s[inside]

@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
-from sim.show.figures import figures_of_comparison, figures_of_run
 
 from sim.history import Creates, Gets, History, Keys, Samples
 from sim.measures import MEASURES
 from sim.run import Result
+from sim.show.figures import figures_of_comparison, figures_of_run
 from sim.study.experiment import Experiment
 
 

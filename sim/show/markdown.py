@@ -23,6 +23,11 @@ class MarkdownTable:
         self.headings = tuple(headings)
         self.rows = [tuple(row) for row in rows]
 
+    def transposed(self) -> MarkdownTable:
+        """The same with its rows as columns: for many columns and few rows."""
+        headings, *rows = zip(self.headings, *self.rows, strict=True)
+        return MarkdownTable(headings, rows)
+
     def __repr__(self) -> str:
         return self._repr_markdown_()
 
@@ -34,8 +39,8 @@ class MarkdownTable:
 def assumption_table(scenarios: Mapping[str, Scenario]) -> MarkdownTable:
     """One row for each setting of the scenarios: its values, what it means and its source.
 
-    Settings that the scenarios have in common share a row. Defaults of the project without a
-    source, which are plain choices, say so.
+    Settings that the scenarios have in common share a row; those that none of them sets are left
+    out. Defaults of the project without a source, which are plain choices, say so.
     """
     values: dict[str, dict[str, str]] = {}
     about: dict[str, tuple[str, str]] = {}
@@ -43,10 +48,12 @@ def assumption_table(scenarios: Mapping[str, Scenario]) -> MarkdownTable:
         for each in scenario.assumptions():
             values.setdefault(each.name, {})[name] = _value(each.value)
             about.setdefault(each.name, (each.doc, each.source or "a choice"))
+    topics = list(dict.fromkeys(_topic(setting) for setting in values))
     rows = []
-    for setting, by_scenario in values.items():
-        cells = [by_scenario.get(name, "") for name in scenarios]
-        rows.append((f"`{setting}`", *cells, *about[setting]))
+    for setting in sorted(values, key=lambda setting: topics.index(_topic(setting))):
+        cells = [values[setting].get(name, "") for name in scenarios]
+        if any(cell not in ("", "none") for cell in cells):
+            rows.append((f"`{setting}`", *cells, *about[setting]))
     return MarkdownTable(("setting", *scenarios, "what it is", "source"), rows)
 
 
@@ -73,36 +80,49 @@ def interval_table(
     """
     names = rows or list(dict.fromkeys(name for each in columns.values() for name in each))
     cells = [
-        (f"`{name}`", *(_interval(column.get(name)) for column in columns.values()))
+        (f"`{name}`", *(_interval(name, column.get(name)) for column in columns.values()))
         for name in names
     ]
     return MarkdownTable(("figure", *columns), cells)
 
 
-def _interval(interval: Interval | None) -> str:
+def _interval(name: str, interval: Interval | None) -> str:
     if interval is None or math.isnan(interval.mean):
         return "none"
+    number = _availability if "availability" in name else _number
     if math.isnan(interval.low):
-        return _number(interval.mean)
+        return number(interval.mean)
     if interval.low == interval.high:
-        return f"{_number(interval.mean)}, always"
-    return f"{_number(interval.mean)} [{_number(interval.low)}, {_number(interval.high)}]"
+        return f"{number(interval.mean)}, always"
+    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def _availability(share: float) -> str:
+    """As many digits as show how far it is from 1; never a bare 1 for what is less."""
+    if not 0.9 < share < 1:
+        return _number(share)
+    return f"{share:.{max(3, 1 - math.floor(math.log10(1 - share)))}f}"
 
 
 def _number(value: float) -> str:
-    """Three significant digits; as many more as show how far a share is from 1."""
-    if 0.9 < value < 1:
-        digits = max(3, 1 - math.floor(math.log10(1 - value)))
-        return f"{value:.{digits}f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    if isinstance(value, int | float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:g}"
+    if isinstance(value, Mapping):
+        parts = [f"{name} {_value(part)}" for name, part in value.items() if name != "kind"]
+        return " ".join([str(value["kind"]), *parts] if "kind" in value else parts)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "; ".join(map(_value, value)) or "none"
     return "none" if value is None else str(value)
+
+
+def _topic(setting: str) -> str:
+    return setting.split(".")[0].split("[")[0]
 
 
 def _cell(text: str) -> str:

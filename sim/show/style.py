@@ -17,6 +17,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from scipy import stats
 
 from sim.history import Floats
 from sim.run import Result
@@ -33,6 +35,13 @@ DPI = 100
 INK, QUIET, FAINT = "#1b2330", "#5b6675", "#d9dee6"
 THEORY = "#5b6675"
 OUTAGE = "#e9b44c"
+THEORY_LINE: dict[str, Any] = {
+    "color": INK,
+    "linestyle": (0, (4, 3)),
+    "linewidth": 1.3,
+    "zorder": 5,
+}
+"""Theory is drawn thin and on top, so that the line below it is seen to be the same."""
 
 # Okabe and Ito's colours, without the yellow, which is too light for a line.
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILLION = (
@@ -46,7 +55,8 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILLION = (
 _NAMED = {"default": BLUE, "primary-only": VERMILLION, "cache-first": GREEN}
 _OTHERS = (BLUE, VERMILLION, GREEN, PINK, ORANGE, SKY, INK)
 
-_STYLE: dict[str, Any] = {
+# `Any`, because the type of its keys differs between releases of matplotlib.
+_STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": QUIET,
     "axes.grid": True,
@@ -123,7 +133,7 @@ def new_figure(
     """
     figure = PageFigure(figsize=(WIDTH_IN, height_in))
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
-    title = textwrap.fill(finding, 80)
+    title = textwrap.fill(finding, 74)
     figure.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
     figure.supxlabel(textwrap.fill(note, 112), x=0.012, ha="left", fontsize=9.5, color=QUIET)
     return figure, list(axes.flat)
@@ -139,14 +149,24 @@ def colour(name: str, others: Sequence[str] = ()) -> str:
     return free[(unnamed.index(name) if name in unnamed else 0) % len(free)]
 
 
+def cycle(number: int) -> str:
+    """The colour of the line with this number, from 0, where lines are no policies."""
+    return _OTHERS[number % len(_OTHERS)]
+
+
+def spread_out(figure: Figure) -> None:
+    """Leave more room between columns, where labels of axes would meet."""
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(wspace=0.06)
+
+
 def duration(seconds: float) -> str:
     """A length of time in words of the size that it has: 0.5 s, 90 s, 12 min, 6 h, 30 days."""
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
-            amount = seconds / size
-            break
-    else:
-        unit, amount = "s", seconds
+    units = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
+    fitting = [name for name, size in units.items() if seconds >= 2 * size or seconds == size]
+    unit = fitting[0] if fitting else "s"
+    amount = seconds / units[unit]
     text = f"{amount:.0f}" if amount >= 10 else f"{amount:.1f}".removesuffix(".0")
     return f"{text} {'day' if (text, unit) == ('1', 'days') else unit}"
 
@@ -194,8 +214,6 @@ def band(values: Floats) -> tuple[Floats, Floats, Floats]:
         values: one row for each replication; NaN where it has no value. A point that fewer than
             two replications have gets no interval.
     """
-    from scipy import stats
-
     count = np.sum(~np.isnan(values), axis=0)
     mean, half = np.full(count.shape, np.nan), np.full(count.shape, np.nan)
     some, several = count > 0, count > 1
@@ -205,17 +223,18 @@ def band(values: Floats) -> tuple[Floats, Floats, Floats]:
     return mean, mean - half, mean + half
 
 
-def provenance(results: Sequence[Result], *, drawn: str) -> str:
+def provenance(*groups: Sequence[Result], drawn: str) -> str:
     """How a figure came about, for its last line.
 
     Args:
-        results: all replications of one policy.
+        *groups: for each line of the figure the results it was drawn from, one a replication.
         drawn: what the intervals are drawn as, such as "bands".
     """
-    first = results[0]
-    count = len(results)
+    first, count = groups[0][0], len(groups[0])
+    scenarios = list(dict.fromkeys(group[0].scenario.name for group in groups))
     runs = f"{count} replications" if count > 1 else f"One run, replication {first.replication}"
-    text = f"{runs}, seed {first.seed}, scenario {first.scenario.name}"
-    if first.scenario.warmup_s:
-        text += f", the first {duration(first.scenario.warmup_s)} left out"
-    return text + (f"; {drawn}: 95% intervals." if count > 1 else ".")
+    text = f"{runs}, seed {first.seed}, scenario {' and '.join(scenarios)}"
+    if count == 1:
+        return text + "."
+    warmup_s = max(group[0].scenario.warmup_s for group in groups)
+    return f"{text}, warm-up of {duration(warmup_s)} not counted; {drawn}: 95% intervals."

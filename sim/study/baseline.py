@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ RELATIVE_FLOOR = 1e-3
 last bit, which the mathematics library of another platform may round differently."""
 
 BYTES_FLOOR = 0.10
-"""The least tolerance of a figure in bytes. The size of a Python object is the interpreter's affair:
-a string of ASCII took 49 bytes and its characters up to Python 3.11, and 41 since 3.12."""
+"""The least tolerance of a figure in bytes. The size of a Python object is the interpreter's
+affair: a string of ASCII took 49 bytes and its characters up to Python 3.11, and 41 since 3.12."""
 
 DIGITS = 6
 """Significant digits that are stored."""
@@ -109,7 +109,7 @@ class Comparisons:
 
     def _repr_markdown_(self) -> str:
         count = len(self.rows) - len(self.moved)
-        text = f"{count} of {len(self.rows)} figures are within tolerance of the baseline `{self.key}`"
+        text = f"{count} of {len(self.rows)} figures are within tolerance of baseline `{self.key}`"
         shifted = [each for each in self.rows if each.tolerance > 0 and abs(each.change) > 0]
         shifted.sort(key=lambda each: abs(each.change) / each.tolerance, reverse=True)
         if not shifted:
@@ -150,13 +150,43 @@ def check_baseline(figures: Figures, path: str | Path, *, key: str) -> Compariso
     # Rounded alike, so that what did not change is seen not to have changed.
     new = {name: _interval(_row(each)) for name, each in new.items()}
     names = dict.fromkeys([*old, *new])
-    compared = Comparisons(key, tuple(_compare(name, old.get(name), new.get(name)) for name in names))
-    if compared.moved:
+    compared = Comparisons(
+        key, tuple(_compare(name, old.get(name), new.get(name)) for name in names)
+    )
+    if moved := compared.moved:
+        told = "\n".join(f"  {each}" for each in moved)
         raise AssertionError(
-            f"{len(compared.moved)} of {len(compared.rows)} figures moved from the baseline {key!r} "
-            f"in {path}:\n" + "\n".join(f"  {each}" for each in compared.moved) + f"\n{_ADVICE}"
+            f"{len(moved)} of {len(compared.rows)} figures moved from the baseline {key!r} "
+            f"in {path}:\n{told}\n{_ADVICE}"
         )
     return compared
+
+
+def check_stated(stated: Sequence[tuple[str, float]]) -> None:
+    """Check that numbers typed into a text are those of the study, to the digits that are typed.
+
+    Args:
+        stated: a number as it stands in the text, such as "1.9%", "0.2" or "10,000", and its value.
+
+    Raises:
+        AssertionError: a value rounds to something else. Names each.
+    """
+    wrong = [
+        f"  stated is {text}, found is {found}"
+        for text, value in stated
+        if (found := _like(text, value)) != text
+    ]
+    if wrong:
+        raise AssertionError("the text does not say what the study found:\n" + "\n".join(wrong))
+
+
+def _like(text: str, value: float) -> str:
+    """Write a value with as many decimals as a text has."""
+    number = text.removesuffix("%")
+    percent = number != text
+    decimals = len(number.partition(".")[2])
+    written = f"{100 * value if percent else value:,.{decimals}f}"
+    return written + ("%" if percent else "")
 
 
 _ADVICE = (
@@ -212,8 +242,10 @@ def _row(interval: Interval) -> dict[str, float | int | None]:
 
 
 def _interval(row: Mapping[str, Any]) -> Interval:
-    ends = [math.nan if row[name] is None else float(row[name]) for name in ("mean", "low", "high")]
-    return Interval(*ends, int(row["replications"]))
+    def end(name: str) -> float:
+        return math.nan if row[name] is None else float(row[name])
+
+    return Interval(end("mean"), end("low"), end("high"), int(row["replications"]))
 
 
 def _text(interval: Interval | None) -> str:

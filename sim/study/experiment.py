@@ -21,7 +21,7 @@ from sim.run import run
 from sim.study.intervals import Interval, paired_difference, share_interval, t_interval
 from sim.world.scenario import Scenario
 
-REPLICATIONS = 10
+REPLICATIONS = 5
 """Replications when nobody says otherwise: few enough to be quick, and enough for an interval."""
 
 Progress = Callable[[int, int], None]

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from sim.history import Floats, History, KeyEnd
-from sim.measures import weighted_quantile
+from sim.measures import primary_attempts_during_outage_per_s, weighted_quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,12 @@ def mean_wait_s(history: History) -> float:
     return float(wait_s.mean()) if len(wait_s) else math.nan
 
 
+def instant_share(history: History) -> float:
+    """Share of the keys made during outages that were committed within a second; NaN if none."""
+    lag_s = outage_lags(history).lag_s
+    return float((lag_s < 1.0).mean()) if len(lag_s) else math.nan
+
+
 def _quantile(column: str, q: float) -> Callable[[History], float]:
     def compute(history: History) -> float:
         values: Floats = getattr(outage_lags(history), column)
@@ -93,6 +99,7 @@ def _quantile(column: str, q: float) -> Callable[[History], float]:
 
 
 LAG_FIGURES: Mapping[str, Callable[[History], float]] = {
+    "instant_share": instant_share,
     "outage_lag_p50_s": _quantile("lag_s", 0.50),
     "outage_lag_p99_s": _quantile("lag_s", 0.99),
     "outage_lag_max_s": _quantile("lag_s", 1.0),
@@ -100,5 +107,7 @@ LAG_FIGURES: Mapping[str, Callable[[History], float]] = {
     "wait_p50_s": _quantile("wait_s", 0.50),
     "wait_p99_s": _quantile("wait_s", 0.99),
     "wait_max_s": _quantile("wait_s", 1.0),
+    "primary_attempts_during_outage_per_s": primary_attempts_during_outage_per_s,
 }
-"""Figures of the keys made during outages; NaN for a run that made none."""
+"""Figures of the keys made during outages, NaN for a run that made none; and what finding out that
+the outage is over costs the primary."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftrepo.policy import Policy
 from sim.history import History
@@ -54,11 +54,23 @@ class Study:
         return paired_difference(self.values(first, figure), self.values(second, figure))
 
     def intervals(self, figures: Mapping[str, Figure]) -> dict[str, dict[str, Interval]]:
-        """Several figures of every policy: policy → figure → interval."""
+        """Several figures of every policy: policy → figure → interval.
+
+        Shares, whose names end so, cannot leave 0 to 1, and neither do their intervals.
+        """
         return {
-            policy: {name: self.interval(policy, figure) for name, figure in figures.items()}
+            policy: {
+                name: _clipped(self.interval(policy, figure))
+                if name.endswith("_share")
+                else self.interval(policy, figure)
+                for name, figure in figures.items()
+            }
             for policy in self.policies
         }
+
+
+def _clipped(share: Interval) -> Interval:
+    return replace(share, low=max(0.0, share.low), high=min(1.0, share.high))
 
 
 def play(

@@ -34,7 +34,7 @@ AnyOutages = FixedWindows | AlternatingRenewal | Flapping | RecordedShape | Reco
 AnyTraffic = Constant | Poisson | DailyCycle | Bursts | RecordedArrivals
 """The kinds of `[traffic]`."""
 
-RECOVERY_S = 3600.0
+RECOVERY_S = 1800.0
 """The longest that a recovery may take, and that an interval of a policy may be, if long traces are
 to be condensed without bias; also the settled time kept before an outage, and the time added after
 a recorded trace."""

@@ -411,12 +411,12 @@ class TestStart:
         async def story(lab: Laboratory) -> None:
             policy = Policy(cache_entries_max=3, refresh_interval_s=1.0, read_policy="cache-first")
             async with lab.repository(policy) as repo:
-                for name in ("used-1", "used-2", "used-3"):
+                for name in ("a-1", "a-2", "a-3"):
                     await repo.create(make_key(name))
                 for number in range(20):
                     lab.primary.commit(make_key(f"other-{number}"))
                 await lab.until(10.0)
-                assert all(f"used-{number}" in repo.cache for number in (1, 2, 3))
+                assert all(f"a-{number}" in repo.cache for number in (1, 2, 3))
                 await repo.get("other-7")
                 assert "other-7" in repo.cache
                 assert len(repo.cache) == 3
@@ -556,6 +556,47 @@ class TestRecovery:
 
         run_laboratory(story, [refuse(9.0, 40.0)])
 
+    def test_a_key_that_can_never_be_written_delays_nobody(self) -> None:
+        """The others get through, and it goes on trying."""
+
+        async def story(lab: Laboratory) -> None:
+            create_many = lab.primary.create_many
+
+            async def refuses_poison(keys):
+                if any(key.id == "poison" for key in keys):
+                    raise ValueError("permanently wrong")
+                return await create_many(keys)
+
+            lab.primary.create_many = refuses_poison
+            async with lab.repository(Policy(breaker=False, refresh_interval_s=None)) as repo:
+                await lab.until(2.0)
+                for name in ("poison", "b", "c", "d"):
+                    await repo.create(make_key(name))
+                await lab.until(40.0)
+                assert all(name in lab.primary for name in "bcd")
+                assert repo.pending.key_ids() == ["poison"]
+
+        run_laboratory(story, [refuse(1.0, 9.0)])
+
+    def test_a_background_task_that_fails_starts_again(self) -> None:
+        """Nonsense from the primary does not end the refreshes for good."""
+
+        async def story(lab: Laboratory) -> None:
+            list_valid = lab.primary.list_valid
+
+            async def nonsense(*, after, limit):
+                return None
+
+            async with lab.repository(Policy(refresh_interval_s=5.0)) as repo:
+                lab.primary.list_valid = nonsense
+                await lab.until(12.0)
+                lab.primary.list_valid = list_valid
+                lab.primary.commit(make_key("other"))
+                await lab.until(25.0)
+                assert "other" in repo.cache
+
+        run_laboratory(story)
+
 
 class TestShutdown:
     """Leaving the context drains what can be drained."""
@@ -579,10 +620,10 @@ class TestShutdown:
         """In bounded time, with an event for each key."""
 
         async def story(lab: Laboratory) -> None:
-            async with lab.repository() as repo:
+            async with lab.repository(Policy(drain_timeout_s=0.2)) as repo:
                 await lab.until(2.0)
                 await repo.create(make_key("a"))
-            assert lab.loop.time() <= 2.5 + 2 * repo.policy.drain_timeout_s
+            assert lab.loop.time() <= 2.5 + 2 * 0.2
             dropped = lab.seen(PendingDropped)
             assert [(e.key_id, e.reason) for e in dropped] == [("a", "shutdown")]
 

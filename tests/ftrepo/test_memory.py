@@ -355,17 +355,17 @@ class TestConfirmation:
         repository = of_size(clock, None)
         repository.put(make_key("a", lifetime_s=100.0))
         clock.advance(10)
-        assert repository.confirm_same(make_key("a", lifetime_s=50.0))
+        assert repository.confirm_all([make_key("a", lifetime_s=50.0)]) == []
         assert repository.confirmed_at("a") == clock.now
         clock.advance(10)
-        assert not repository.confirm_same(make_key("a", material="other"))
-        assert not repository.confirm_same(make_key("b"))
+        assert repository.confirm_all([make_key("a", material="other")])
+        assert repository.confirm_all([make_key("b")])
         clock.advance(80)
-        assert not repository.confirm_same(make_key("a", lifetime_s=100.0))
+        assert repository.confirm_all([make_key("a", lifetime_s=100.0)])
         timed = of_size(clock, None, ttl_s=5.0)
         timed.put(make_key("a"))
         clock.advance(5)
-        assert not timed.confirm_same(make_key("a"))
+        assert timed.confirm_all([make_key("a")])
 
     def test_of_no_key(self, clock: SettableClock) -> None:
         """What memory does not hold was never confirmed, and confirming it does nothing."""

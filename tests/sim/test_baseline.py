@@ -10,7 +10,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sim.study.baseline import BYTES_FLOOR, RELATIVE_FLOOR, UPDATE_VARIABLE, check_baseline
+from sim.study.baseline import (
+    BYTES_FLOOR,
+    RELATIVE_FLOOR,
+    UPDATE_VARIABLE,
+    check_baseline,
+    check_stated,
+)
 from sim.study.intervals import Interval
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,7 +27,7 @@ STORED = Interval(10.0, 7.0, 13.0, 5)
 
 
 def figures(*intervals: Interval, name: str = "lag_s") -> dict[str, dict[str, Interval]]:
-    """Intervals as the figures of one policy: NAME, NAME1, NAME2, …"""
+    """Intervals as the figures of one policy: NAME, NAME1, NAME2 and so on."""
     return {"default": {f"{name}{at or ''}": each for at, each in enumerate(intervals)}}
 
 
@@ -49,7 +55,9 @@ def test_what_did_not_move_passes(path: Path) -> None:
     assert "none of them changed" in repr(compared)
 
 
-@pytest.mark.parametrize(("mean", "moved"), [(14.9, False), (15.1, True), (5.1, False), (4.9, True)])
+@pytest.mark.parametrize(
+    ("mean", "moved"), [(14.9, False), (15.1, True), (5.1, False), (4.9, True)]
+)
 def test_the_tolerance_combines_both_intervals(path: Path, mean: float, moved: bool) -> None:
     """Half-widths of 3 and 4 allow a move of 5, as independent errors add, and no more."""
     new = figures(Interval(mean, mean - 4, mean + 4, 5))
@@ -107,7 +115,9 @@ def test_a_move_is_told_in_full(path: Path) -> None:
 
 def test_figures_that_come_or_go_are_moves(path: Path) -> None:
     """A figure that the baseline lacks, or that the study lacks, is not passed over in silence."""
-    with pytest.raises(AssertionError, match="default: lag_s1: is 10 ± 3, and the baseline does not"):
+    with pytest.raises(
+        AssertionError, match="default: lag_s1: is 10 ± 3, and the baseline does not"
+    ):
         check_baseline(figures(STORED, STORED), path, key="full")
     with pytest.raises(AssertionError, match="default: lag_s: was 10 ± 3, and the study does not"):
         check_baseline({"default": {}}, path, key="full")
@@ -159,6 +169,16 @@ def test_renewing_one_key_keeps_the_others(path: Path, monkeypatch: pytest.Monke
     assert line in path.read_text().splitlines()
     check_baseline(figures(Interval(1 / 3, 0.1, 0.9, 3)), path, key="fast")
     assert json.loads(path.read_text()) == both
+
+
+def test_what_a_text_states_is_held_against_its_value() -> None:
+    """A number in a text is checked to its own digits, and every wrong one is named."""
+    check_stated([("1.9%", 0.01949), ("0.20", 0.2049), ("10,000", 9999.6), ("3", 2.5001)])
+    with pytest.raises(AssertionError) as caught:
+        check_stated([("1.9%", 0.0195001), ("2", 2.4), ("0.2", 0.25001)])
+    assert "stated is 1.9%, found is 2.0%" in str(caught.value)
+    assert "stated is 0.2, found is 0.3" in str(caught.value)
+    assert "stated is 2," not in str(caught.value)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

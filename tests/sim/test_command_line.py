@@ -136,7 +136,7 @@ def test_one_replication_says_that_it_has_no_interval(
         (["run", "TINY", "--policy", "cautious"], "no policy is named 'cautious'"),
         (["run", "TINY", "--policy", "POLICY"], "flush_interval_s"),
         (["run", "TINY", "--outages", "nowhere.csv"], "nowhere.csv"),
-        (["run", "TINY", "--outages", "TRACE"], "trace.csv:3"),
+        (["run", "TINY", "--outages", "TRACE"], "trace.csv, line 3"),
         (["run", "TINY", "--traffic", "nowhere.log"], "nowhere.log"),
         (["run", "TINY", "--speed-up", "2"], "--traffic"),
         (["run", "SCENARIO"], "duration_s"),

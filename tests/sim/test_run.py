@@ -17,6 +17,7 @@ from sim.run import Result, run
 from sim.study import experiment
 from sim.study.theory import availability_alternating
 from sim.world.durations import Exponential
+from sim.world.errors import InputError
 from sim.world.outage_patterns import AlternatingRenewal, FixedWindows
 from sim.world.outages import OutageMode
 from sim.world.scenario import KeySettings, PrimarySettings, Scenario, ServiceSettings
@@ -153,3 +154,10 @@ def test_availability_agrees_with_renewal_theory() -> None:
     truth = availability_alternating(600.0, 60.0)
     assert interval.low <= truth <= interval.high
     assert interval.half_width < 0.03
+
+
+def test_a_policy_that_condensing_would_bias_is_refused() -> None:
+    """An interval above the time kept after each outage, by name and with the way out."""
+    scenario = load_scenario("recorded-shape")
+    with pytest.raises(InputError, match="refresh_interval_s = 7200 .* condense = false"):
+        run(scenario, Policy(refresh_interval_s=7200.0), seed=1)

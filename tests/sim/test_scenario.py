@@ -32,6 +32,7 @@ from sim.world import (
     write_access_log,
     write_trace,
 )
+from sim.world.scenario import RECOVERY_S
 from sim.world.settings import from_table
 
 NAMES = [
@@ -232,7 +233,7 @@ def test_recordings_are_read_from_the_folder_of_the_scenario(tmp_path: Path) -> 
     )
     scenario = read_scenario(path)
     trace, report = read_trace(tmp_path / "trace.csv")
-    assert scenario.length_s == 600 + report.duration_s / 2 + 3600
+    assert scenario.length_s == 600 + report.duration_s / 2 + RECOVERY_S
     drawn = scenario.draw_outages(Streams(1))
     assert drawn[0].start_s == pytest.approx(600 + trace.outages[0].start_s / 2)
     assert {each.mode for each in drawn if each.severity == 1} == {OutageMode.HANG}
@@ -251,7 +252,7 @@ def test_a_recorded_trace_replaces_the_outages_and_waits_for_the_warm_up(tmp_pat
     base = load_scenario("default")
     scenario = base.with_trace(trace).with_traffic(arrivals)
     assert scenario.draw_outages(Streams(1))[0].start_s == trace.outages[0].start_s + 600
-    assert scenario.length_s == 600 + trace.duration_s + 3600
+    assert scenario.length_s == 600 + trace.duration_s + RECOVERY_S
     assert scenario.traffic == arrivals
     assert (scenario.keys, base.duration_s) == (base.keys, 21_600)
     assert base.with_trace(trace, duration_s=86_400).length_s == 86_400
@@ -314,4 +315,4 @@ def test_the_length_of_a_trace_needs_a_trace() -> None:
     one = RecordedTrace(outages=(), duration_s=100)
     other = RecordedTrace(outages=(), duration_s=900, speed_up=3, lead_s=50)
     scenario = Scenario(name="x", traffic=Poisson(rate_per_s=1), outages=(one, other))
-    assert scenario.length_s == 350 + 3600
+    assert scenario.length_s == 350 + RECOVERY_S
