@@ -12,8 +12,9 @@ expiry     `expiry_interval_s`        the breaker closing
 probe      `breaker_open_s`           the breaker opening; sleeps while it is closed
 =========  =========================  =========================================================
 
-A refresh or a clean-up that failed is owed: it is tried again at the flush's pace, or, if the
-breaker has opened meanwhile, when it closes.
+A refresh or a clean-up that failed is owed. It is tried again when the breaker closes, if it has
+opened meanwhile; otherwise a refresh at the flush's pace, and a clean-up after a tenth of its own
+interval. Memory is cleaned at its pace in any case.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from ftrepo.policy import Policy
 
 _log = logging.getLogger("ftrepo")
+
+_OWED_SHARE = 0.1
+"""After which share of its interval a clean-up that the primary missed is tried again."""
 
 
 class Reconciler:
@@ -301,13 +305,14 @@ class Reconciler:
             loaded = await self.refresh()
 
     async def _expire_forever(self) -> None:
-        deleted: int | None = 0
+        pause_s = self._policy.expiry_interval_s
         while True:
-            if deleted is not None:
-                await _sleep(self._policy.expiry_interval_s, unless=self._wake_expiry)
-            else:
-                await self._until_worth_a_try(self._wake_expiry)
+            await _sleep(pause_s, unless=self._wake_expiry)
             deleted, _ = await self.delete_expired()
+            # Memory is cleaned at its pace also while the breaker is open. A primary that is worth
+            # asking is asked again sooner, but not often: nothing depends on a clean-up.
+            owed = deleted is None and self._guarded.is_closed
+            pause_s = self._policy.expiry_interval_s * (_OWED_SHARE if owed else 1.0)
 
     async def _until_worth_a_try(self, wake: asyncio.Event) -> None:
         if self._guarded.is_closed:

@@ -23,6 +23,7 @@ from sim.history import (
     Span,
 )
 from sim.world.condense import Timeline
+from sim.world.issuers import EPOCH
 from sim.world.primary import SimulatedPrimary
 
 
@@ -34,7 +35,7 @@ class Recorder:
     creates: list[tuple[float, float, CreateOutcome]] = field(default_factory=list)
     samples: list[tuple[float, int, int, int, float]] = field(default_factory=list)
     acknowledged: dict[str, tuple[PublicKey, float]] = field(default_factory=dict)
-    dropped: dict[str, tuple[float, PendingDropped]] = field(default_factory=dict)
+    dropped: dict[str, PendingDropped] = field(default_factory=dict)
 
     def sample(self, now_s: float, repository: FaultTolerantRepository) -> None:
         """Note the state of the repository."""
@@ -49,10 +50,10 @@ class Recorder:
             )
         )
 
-    def observe(self, now_s: float, event: Event) -> None:
+    def observe(self, event: Event) -> None:
         """Note what the repository tells of keys that it gave up."""
         if isinstance(event, PendingDropped):
-            self.dropped[event.key_id] = (now_s, event)
+            self.dropped[event.key_id] = event
 
     def history(
         self,
@@ -116,8 +117,8 @@ class Recorder:
         if committed_s is not None:
             return committed_s, KeyEnd.COMMITTED
         dropped = self.dropped.get(key.id)
-        if dropped is not None and dropped[1].reason == "expired":
-            return dropped[0], KeyEnd.EXPIRED
+        if dropped is not None and dropped.reason == "expired":
+            return (key.expires - EPOCH).total_seconds(), KeyEnd.EXPIRED
         if key.id in repository.pending:
             return math.nan, KeyEnd.PENDING
         return math.nan, KeyEnd.LOST

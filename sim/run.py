@@ -337,7 +337,7 @@ class _Play:
             self.issuers[number].use(key, env.now)
 
     def _observe(self, event: Event) -> None:
-        self.recorder.observe(self.loop.time(), event)
+        self.recorder.observe(event)
         if isinstance(event, KeyCreated | Flushed):
             self.recorder.sample(self.loop.time(), self.repository)
 

@@ -370,6 +370,22 @@ class TestDeleteExpired:
 
         run_laboratory(story, [refuse(590.0, 610.0)])
 
+    def test_memory_is_cleaned_on_time_in_a_long_outage(self) -> None:
+        """Pending keys that expired do not pile up until the primary returns."""
+
+        async def story(lab: Laboratory) -> None:
+            async with lab.repository(Policy(expiry_interval_s=60.0)) as repo:
+                await lab.until(10.0)
+                for number in range(50):
+                    await lab.until(10.0 + 20.0 * number)
+                    await repo.create(
+                        make_key(f"k-{number}", created_s=10.0 + 20.0 * number, lifetime_s=100.0)
+                    )
+                    assert len(repo.cache) <= (100 + 60) / 20 + 1
+                    assert len(repo.pending) <= (100 + 60) / 20 + 1
+
+        run_laboratory(story, [refuse(5.0, 2000.0)])
+
 
 class TestStart:
     """The service starts with or without its primary."""
