@@ -1,59 +1,21 @@
 """One run: a scenario, a policy and a seed in; what happened out.
 
 The service under test is `ftrepo.FaultTolerantRepository` itself, on an event loop in virtual
-time. Around it play:
-
-* the primary, which fails as the schedule says (`world.primary`),
-* callers of `get`, one task for each arrival, who give up at their deadline,
-* the instance's own rotation of keys, and its restarts,
-* peers: SimPy processes that publish their keys straight to the primary while it works,
-* a sampler of the cache and the pending writes.
-
-Everything random was drawn before the run begins. So two policies on one seed meet the same
-outages, requests, latencies and failures, and differ by nothing but what they do about them.
+time; `sim.play` has what plays around it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Generator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-import numpy as np
-import simpy
-
-from ftrepo.errors import FtrepoError, KeyNotFoundError, KeyUnavailableError
-from ftrepo.events import Event, Flushed, KeyCreated
-from ftrepo.fault_tolerant import FaultTolerantRepository
-from ftrepo.interface import Durability
-from ftrepo.keys import PublicKey
 from ftrepo.policy import Policy
-from sim.history import CreateOutcome, GetOutcome, History
+from sim.history import History
 from sim.loop import VirtualTimeLoop, run_virtual
-from sim.recorder import Recorder
+from sim.play import Play
 from sim.world.condense import Timeline
 from sim.world.errors import InputError
-from sim.world.faults import CallDraw
-from sim.world.issuers import EPOCH, OBSERVED, Demand, Issuer, KeyMint, rotation_times_s
-from sim.world.outages import OutageMode
-from sim.world.primary import CALL_DRAW, SimulatedPrimary, call_draws
 from sim.world.scenario import RECOVERY_S, Scenario
 from sim.world.streams import Streams
-
-SAMPLES = 2_000
-"""How often the state is sampled in a run, besides at every change of pending."""
-
-CREATE_RETRY_S = 5.0
-"""How long the instance waits before it repeats a `create` that was not acknowledged."""
-
-_KILLED = "the instance was killed"
-
-_OUTCOMES = {
-    Durability.PRIMARY: CreateOutcome.PRIMARY,
-    Durability.JOURNAL: CreateOutcome.JOURNAL,
-    Durability.MEMORY: CreateOutcome.MEMORY,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +60,7 @@ def run(
         _check_memory(policy)
 
     async def main(loop: VirtualTimeLoop) -> History:
-        return await _Play(loop, scenario, policy, streams, timeline).play()
+        return await Play(loop, scenario, policy, streams, timeline).play()
 
     return Result(
         scenario=scenario,
@@ -119,229 +81,3 @@ def _check_memory(policy: Policy) -> None:
                 f"{name} = {value:g} is above {RECOVERY_S:g}, the longest interval with which long "
                 f"healthy stretches can be condensed; set condense = false in the scenario"
             )
-
-
-class _Play:
-    """Everything that plays in one run, and the loop that it plays on."""
-
-    def __init__(
-        self,
-        loop: VirtualTimeLoop,
-        scenario: Scenario,
-        policy: Policy,
-        streams: Streams,
-        timeline: Timeline,
-    ) -> None:
-        self.loop = loop
-        self.scenario = scenario
-        self.policy = policy
-        self.timeline = timeline
-        self.recorder = Recorder()
-        self._now_s, self._now = 0.0, EPOCH
-        self.mint = KeyMint(streams, scenario.keys.lifetime_s)
-        self.primary = SimulatedPrimary(
-            loop,
-            scenario.primary,
-            outages=timeline.outages,
-            rng=streams.generator("primary"),
-            now=self.now,
-        )
-        self.issuers = [Issuer() for _ in range(scenario.keys.peers + 1)]
-        self.phases = streams.generator("rotation").random(len(self.issuers)).tolist()
-        self.arrivals_s = scenario.draw_arrivals(streams, timeline).tolist()
-        self._draw_requests(streams)
-        self.repository = self._new_repository()
-        self.calls: set[asyncio.Task[None]] = set()
-
-    def _draw_requests(self, streams: Streams) -> None:
-        size, keys = len(self.arrivals_s), self.scenario.keys
-        demand = Demand.draw(keys, streams, size)
-        self.issuer = demand.issuer.tolist()
-        self.token_age_s = demand.token_age_s.tolist()
-        self.unknown = demand.unknown.tolist()
-        primary = self.scenario.primary
-        self.select_s = primary.select.draw(streams.generator("get latency"), size).tolist()
-        self.get_failure = streams.generator("get failure").random(size).tolist()
-        # Attempts to create are numbered from the start, so the nth meets the same luck everywhere.
-        self.create_draws = call_draws(primary.insert, streams.generator("create"))
-
-    def now(self) -> datetime:
-        """The calendar time. Asked many times at one instant, so the last answer is kept."""
-        now_s = self.loop.time()
-        if now_s != self._now_s:
-            self._now_s, self._now = now_s, EPOCH + timedelta(seconds=now_s)
-        return self._now
-
-    async def play(self) -> History:
-        """Play the whole run."""
-        self._publish_earlier_keys()
-        for number in range(1, len(self.issuers)):
-            self.loop.env.process(self._peer(number))
-        pace_s = self.timeline.duration_s / SAMPLES
-        self.loop.call_soon(self._sample_forever, pace_s)
-        self._next_arrival(0)
-        await self._live()
-        await self._settle()
-        history = self.recorder.history(
-            warmup_s=self.scenario.warmup_s,
-            timeline=self.timeline,
-            primary=self.primary,
-            repository=self.repository,
-        )
-        self.repository.kill()
-        return history
-
-    # The observed instance
-
-    def _new_repository(self) -> FaultTolerantRepository:
-        return FaultTolerantRepository(
-            self.primary, self.policy, now=self.now, observers=[self._observe]
-        )
-
-    async def _live(self) -> None:
-        """Be the instance: start, rotate keys, and be killed and started again on schedule."""
-        restarts = np.array(self.scenario.service.restarts_s)
-        restarts_s = self.timeline.to_run(restarts).tolist()
-        for end_s in [*restarts_s, self.timeline.duration_s]:
-            await self.repository.__aenter__()
-            rotation = self.loop.create_task(self._rotate())
-            await asyncio.sleep(end_s - self.loop.time())
-            rotation.cancel()
-            if end_s < self.timeline.duration_s:
-                self.repository.kill()
-                for call in self.calls:
-                    call.cancel(_KILLED)
-                self.repository = self._new_repository()
-
-    async def _rotate(self) -> None:
-        """Make a key at once and then at every beat of the rotation."""
-        times_s = rotation_times_s(
-            self.scenario.keys, self.phases[OBSERVED], self.timeline.duration_s
-        )
-        await self._publish_new_key()
-        for moment_s in times_s:
-            if moment_s > self.loop.time():
-                await asyncio.sleep(moment_s - self.loop.time())
-                await self._publish_new_key()
-
-    async def _publish_new_key(self) -> None:
-        key = self.mint.make(self.loop.time())
-        while not await self._create(key):
-            await asyncio.sleep(CREATE_RETRY_S)
-            if key.has_expired(self.now()):
-                key = self.mint.make(self.loop.time())
-
-    async def _create(self, key: PublicKey) -> bool:
-        CALL_DRAW.set(next(self.create_draws))
-        started_s = self.loop.time()
-        try:
-            outcome = _OUTCOMES[await self.repository.create(key)]
-        except FtrepoError:
-            outcome = CreateOutcome.FAILED
-        now_s = self.loop.time()
-        self.recorder.creates.append((started_s, now_s - started_s, outcome))
-        if outcome is CreateOutcome.FAILED:
-            return False
-        self.recorder.acknowledged[key.id] = (key, now_s)
-        self.issuers[OBSERVED].use(key, now_s)
-        return True
-
-    async def _settle(self) -> None:
-        """Wait, after the end of the traffic and of every outage, until nothing is pending."""
-        beat_s = self.policy.flush_interval_s + self.policy.breaker_open_s
-        for _ in range(100):
-            if not self.repository.pending and not self.calls:
-                break
-            await asyncio.sleep(beat_s)
-
-    # Callers
-
-    def _next_arrival(self, number: int) -> None:
-        if number < len(self.arrivals_s):
-            self.loop.call_at(self.arrivals_s[number], self._arrive, number)
-
-    def _arrive(self, number: int) -> None:
-        self._next_arrival(number + 1)
-        wanted = self._wanted(number)
-        if wanted is not None:
-            call = self.loop.create_task(self._get(number, wanted))
-            self.calls.add(call)
-            call.add_done_callback(self.calls.discard)
-
-    def _wanted(self, number: int) -> PublicKey | str | None:
-        """The key that this caller's token was signed with, or the id that a forger made up."""
-        if self.unknown[number]:
-            return f"forged-{number}"
-        signed_s = self.loop.time() - self.token_age_s[number]
-        key = self.issuers[self.issuer[number]].key_used_at(signed_s)
-        # A token cannot outlive its key in a healthy world; if a key could not be replaced in time,
-        # its issuer signs nothing that anybody would have to verify.
-        return None if key is None or key.has_expired(self.now()) else key
-
-    async def _get(self, number: int, wanted: PublicKey | str) -> None:
-        CALL_DRAW.set(CallDraw(self.select_s[number], self.get_failure[number], 0.0, 0.0))
-        started_s = self.loop.time()
-        task = asyncio.current_task()
-        assert task is not None
-        timer = self.loop.call_later(self.scenario.caller.deadline_s, task.cancel)
-        forged = isinstance(wanted, str)
-        eligible = not forged
-        try:
-            key = await self.repository.get(wanted if isinstance(wanted, str) else wanted.id)
-        except KeyUnavailableError:
-            outcome = GetOutcome.RIGHT if forged else GetOutcome.UNAVAILABLE
-        except KeyNotFoundError:
-            outcome = GetOutcome.RIGHT if forged else GetOutcome.UNKNOWN
-        except asyncio.CancelledError as cancelled:
-            outcome = GetOutcome.GAVE_UP
-            # A call that died with the instance is no failure of the primary or of the policy.
-            eligible = eligible and _KILLED not in cancelled.args
-        except Exception:
-            outcome = GetOutcome.ERROR
-        else:
-            right = (key is wanted or key == wanted) and not key.has_expired(self.now())
-            outcome = GetOutcome.RIGHT if right else GetOutcome.WRONG
-        timer.cancel()
-        if eligible and isinstance(wanted, PublicKey) and outcome is not GetOutcome.RIGHT:
-            eligible = not wanted.has_expired(self.now())
-        latency_s = self.loop.time() - started_s
-        self.recorder.gets.append((number, started_s, latency_s, outcome, eligible))
-
-    # The rest of the world
-
-    def _publish_earlier_keys(self) -> None:
-        """Let every issuer have made its keys on schedule before the run begins."""
-        for issuer, phase in zip(self.issuers, self.phases, strict=True):
-            for created_s in rotation_times_s(self.scenario.keys, phase, 0.0):
-                key = self.mint.make(created_s)
-                if not key.has_expired(self.now()):
-                    self.primary.commit(key)
-                issuer.use(key, created_s)
-
-    def _peer(self, number: int) -> Generator[simpy.Event, None, None]:
-        env, primary = self.loop.env, self.primary
-        times_s = rotation_times_s(
-            self.scenario.keys, self.phases[number], self.timeline.duration_s
-        )
-        for moment_s in times_s:
-            if moment_s <= env.now:
-                continue
-            yield env.timeout(moment_s - env.now)
-            while (outage := primary.faults.at(env.now)) is not None and outage.mode in (
-                OutageMode.REFUSE,
-                OutageMode.HANG,
-            ):
-                yield env.timeout(outage.end_s - env.now)
-            key = self.mint.make(env.now)
-            primary.commit(key)
-            self.issuers[number].use(key, env.now)
-
-    def _observe(self, event: Event) -> None:
-        self.recorder.observe(event)
-        if isinstance(event, KeyCreated | Flushed):
-            self.recorder.sample(self.loop.time(), self.repository)
-
-    def _sample_forever(self, pace_s: float) -> None:
-        self.recorder.sample(self.loop.time(), self.repository)
-        if self.loop.time() + pace_s < self.timeline.duration_s:
-            self.loop.call_later(pace_s, self._sample_forever, pace_s)

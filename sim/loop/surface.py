@@ -85,11 +85,17 @@ class LoopSurface(asyncio.AbstractEventLoop):
         _log.error("\n".join([message, *details]), exc_info=context.get("exception"))
 
     def call_exception_handler(self, context: Context) -> None:
-        """Report an error that nobody awaits. Only `SystemExit` and the like leave this method."""
+        """Report an error that nobody awaits. Only `SystemExit` and the like leave this method.
+
+        A handler runs in the context of the task or the handle, where Python tells it (from 3.12).
+        """
         handler = self._exception_handler
+        source = context.get("task") or context.get("future") or context.get("handle")
         try:
             if handler is None:
                 self.default_exception_handler(context)
+            elif source is not None and hasattr(source, "get_context"):
+                source.get_context().run(handler, self, context)
             else:
                 handler(self, context)
         except (SystemExit, KeyboardInterrupt):

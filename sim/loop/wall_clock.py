@@ -48,7 +48,7 @@ def forbid_wall_clock(
     `time.localtime(seconds)`.
 
     It works by `sys.setprofile`, and puts back whatever profile function was set. Every call of
-    every function gets dearer: event-loop code takes about three times as long.
+    every function gets dearer: asyncio code takes about four times as long.
 
     Args:
         on_leak: is told of the error just before it is raised; `None` tells nobody.

@@ -137,7 +137,7 @@ def _scale_of_nines(axes: Axes, objective: float | None) -> None:
     nines = axes.secondary_xaxis("top")
     nines.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * (1 - value):.10g}%"))
     nines.xaxis.set_minor_locator(NullLocator())
-    nines.set_xlabel("availability", labelpad=4)
+    nines.set_xlabel("availability", labelpad=6)
     nines.spines["top"].set_visible(False)
     if objective is not None:
         axes.axvline(1 - objective, color=QUIET, linewidth=1.5, linestyle=(0, (4, 3)), zorder=0.8)
@@ -194,8 +194,7 @@ def availability_over_time(
         axes.set_ylim(-0.04, 1.08)
         axes.set_yticks([0, 0.5, 1])
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-        overall = availability(result.history)
-        axes.set_title(f"{policy}: {_availability(overall)} of all calls answered right", color=hue)
+        axes.set_title(f"{policy}: {_failures(result)}", color=hue)
         axes.grid(visible=True, color=FAINT)
     panels[-1].set_xlim(0, timeline.duration_s / unit_s)
     label_time_axis(panels[-1], runs, unit)
@@ -212,5 +211,10 @@ def _share_by_window(result: Result, window_s: float) -> tuple[Floats, Floats]:
     return edges[:-1], share
 
 
-def _availability(share: float) -> str:
-    return "all" if share == 1 else f"{100 - float(_percent(1 - share)[:-1]):.10g}%"
+def _failures(result: Result) -> str:
+    """How many calls failed of those that count, in words; never just "100%"."""
+    history = result.history
+    counted = history.gets.eligible & (history.gets.at_s >= history.warmup_s)
+    share = availability(history)
+    failed = "none" if share == 1 else _percent(1 - share)
+    return f"{failed} of {np.count_nonzero(counted):,} calls failed"

@@ -62,7 +62,7 @@ def cache_growth(
     note = provenance(results, drawn="bands") + (
         f" {outage_word(timeline.outages).capitalize()}."
         if len(results) == 1
-        else " Shaded: the warm-up."
+        else " Shaded: warm-up."
     )
     figure, panels = new_figure(
         rows=2, height_in=4.8, finding=finding, note=note, sharex=True, height_ratios=[2, 1]
@@ -87,6 +87,7 @@ def cache_growth(
         f"theory (Little's law): {expected:.3g} keys", (0.995, expected), (0, 6),
         xycoords=("axes fraction", "data"), textcoords="offset points",
         ha="right", color=THEORY, fontsize=10,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
     )  # fmt: skip
     entries.set_ylabel("keys in memory")
     kilobytes.set_ylabel("kB, estimated")
@@ -182,7 +183,8 @@ def pending_depth(
     """Draw the depth of the backlog against the time since an outage began.
 
     Of each run its longest full outage is taken; the line ends where fewer than half of the
-    outages, or fewer than three, still last. Theory: one key for each rotation interval.
+    outages, or fewer than three, still last. Theory: one key for each rotation interval, until
+    the first of them expire.
 
     Args:
         results: the replications of one policy.
@@ -202,13 +204,18 @@ def pending_depth(
     elapsed_s = np.linspace(0, span_s, POINTS)
     rows = [pending_after_start(history, outage, elapsed_s) for history, outage in found]
     mean, low, high = band(np.array(rows))
-    expected = elapsed_s / keys.rotation_interval_s
+    expected = np.minimum(elapsed_s, keys.lifetime_s) / keys.rotation_interval_s
     figure, (axes,) = new_figure(
         height_in=4.0, finding=finding, note=provenance(results, drawn="band")
     )
     axes.fill_between(elapsed_s / unit_s, low, high, color=BLUE, alpha=0.22, linewidth=0)
     axes.plot(elapsed_s / unit_s, mean, color=BLUE, label="simulated")
-    axes.plot(elapsed_s / unit_s, expected, label="theory: rate × time", **THEORY_LINE)
+    axes.plot(
+        elapsed_s / unit_s,
+        expected,
+        label="theory: rate × time, at most rate × lifetime",
+        **THEORY_LINE,
+    )
     if span_s > keys.lifetime_s:
         axes.axvline(keys.lifetime_s / unit_s, color=THEORY, linewidth=1, linestyle=":")
         axes.annotate(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -133,9 +134,13 @@ def new_figure(
     """
     figure = PageFigure(figsize=(WIDTH_IN, height_in))
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
-    title = textwrap.fill(finding, 74)
+    # A number and its unit stay in one line.
+    title = textwrap.fill(
+        re.sub(r"(?<=\d) (?=(s|ms|min|h|days)\b)", "\N{NO-BREAK SPACE}", finding), 74
+    )
     figure.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
-    figure.supxlabel(textwrap.fill(note, 112), x=0.012, ha="left", fontsize=9.5, color=QUIET)
+    text = textwrap.fill(note, 114, break_on_hyphens=False)
+    figure.supxlabel(text, x=0.012, ha="left", fontsize=9.5, color=QUIET)
     return figure, list(axes.flat)
 
 

@@ -79,7 +79,7 @@ def test_compare_gives_paired_differences(
 ) -> None:
     """Each the second policy minus the first, on a trace and a log of one's own."""
     trace, log = tmp_path / "trace.csv", tmp_path / "access.log"
-    write_trace(trace, [Outage(600.0, 900.0, OutageMode.REFUSE)])
+    write_trace(trace, [Outage(600.0, 1800.0, OutageMode.REFUSE)])
     write_access_log(log, [float(2 * number) for number in range(500)])
     figures = run_and_read(
         tmp_path,

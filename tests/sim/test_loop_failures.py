@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import logging
 import re
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -291,6 +293,19 @@ def test_an_exception_handler_that_fails_is_reported_too(
     assert "broken handler" in caplog.text
     with pytest.raises(TypeError, match="callable"):
         loop.set_exception_handler(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="handles tell their context since 3.12")
+def test_an_exception_handler_runs_in_the_context_of_what_failed(loop: VirtualTimeLoop) -> None:
+    """The handler sees the context variables of the callback or the task that it is told of."""
+    variable = contextvars.ContextVar("variable", default="unset")
+    context = contextvars.copy_context()
+    context.run(variable.set, "of the callback")
+    seen: list[str] = []
+    loop.set_exception_handler(lambda *_: seen.append(variable.get()))
+    loop.call_soon(next, iter(()), context=context)
+    loop.run_until_complete(asyncio.sleep(1.0))
+    assert seen == ["of the callback"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

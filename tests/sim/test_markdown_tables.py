@@ -1,0 +1,73 @@
+"""Tables for notebooks, as Markdown."""
+
+from __future__ import annotations
+
+import math
+
+from ftrepo.policy import Policy
+from sim.show import assumption_table, interval_table, option_table
+from sim.show.markdown import MarkdownTable
+from sim.study.intervals import Interval
+from sim.world.scenario_file import load_scenario
+
+
+def test_a_table_is_markdown() -> None:
+    """Headings, a rule, rows; what would break a row is escaped."""
+    table = MarkdownTable(("a", "b"), [("1|2", "3\n4")])
+    assert repr(table) == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 4 |"
+    assert table._repr_markdown_() == repr(table)
+
+
+def test_a_table_can_be_turned() -> None:
+    """Rows become columns, and back again."""
+    table = MarkdownTable(("", "x", "y"), [("mean", "1", "2"), ("max", "3", "4")])
+    turned = table.transposed()
+    assert turned.headings == ("", "mean", "max")
+    assert turned.rows == [("x", "1", "3"), ("y", "2", "4")]
+    assert repr(turned.transposed()) == repr(table)
+
+
+def test_assumptions_of_scenarios_share_their_rows() -> None:
+    """One row for each setting with its values side by side, its meaning and its source."""
+    scenarios = {name: load_scenario(name) for name in ("default", "recorded-shape")}
+    rows = {row[0]: row[1:] for row in assumption_table(scenarios).rows}
+    assert rows["`caller.deadline_s`"][:2] == ("1", "1")
+    assert rows["`duration_s`"][:2] == ("21,600", "2,592,000")
+    assert rows["`outages[0].down`"][:2] == ("lognormal median_s 75 sigma 0.6", "")
+    assert "Cloud Uptime Archive" in rows["`outages[0].incident_median_s`"][3]
+    assert "`service.restarts_s`" not in rows, "no scenario sets it"
+    assert all(len(row) == 4 and row[2] and row[3] for row in rows.values())
+    topics = [name.split(".")[0].split("[")[0] for name in rows]
+    assert topics == sorted(topics, key=topics.index), "settings of one topic stand together"
+
+
+def test_options_show_only_what_differs() -> None:
+    """Settings that all policies share are left out."""
+    table = option_table({"a": Policy(), "b": Policy(breaker=False, max_staleness_s=60.0)})
+    assert {row[0]: row[1:3] for row in table.rows} == {
+        "`max_staleness_s`": ("none", "60"),
+        "`breaker`": ("true", "false"),
+    }
+
+
+def test_intervals_are_written_as_they_are_meant() -> None:
+    """An availability shows its distance from 1; what never varied says so; NaN is none."""
+    figures = {
+        "availability": Interval(0.99987, 0.9991, 1.0, 5),
+        "wait_s": Interval(0.95, 0.91, 0.99, 5),
+        "bytes": Interval(12345.6, 12000.0, 12691.2, 5),
+        "lost_keys": Interval(0.0, 0.0, 0.0, 5),
+        "rate": Interval(math.nan, math.nan, math.nan, 0),
+        "single": Interval(2.5, math.nan, math.nan, 1),
+    }
+    table = interval_table({"default": figures, "other": {}}, rows=[*figures])
+    assert [row[1] for row in table.rows] == [
+        "0.99987 [0.99910, 1]",
+        "0.95 [0.91, 0.99]",
+        "12,346 [12,000, 12,691]",
+        "0, always",
+        "none",
+        "2.5",
+    ]
+    assert {row[2] for row in table.rows} == {"none"}
+    assert len(interval_table({"default": figures}).rows) == len(figures)
