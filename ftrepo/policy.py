@@ -33,20 +33,20 @@ class Policy:
         doc="Which store `get` asks first. primary-first sees a deletion at once and pays a round "
         "trip; cache-first answers from memory while the key is fresh enough; primary-only never "
         "answers from memory, so that an outage is an outage.",
-        source="the service's requirements: the primary first",
+        source="the requirements of the service: the primary first",
     )
     write_order: Literal["cache-first", "primary-first", "primary-only"] = setting(
         "cache-first",
         doc="Where `create` puts a key first. cache-first makes it readable here at once; "
         "primary-first makes it readable here only when the primary has answered or failed; with "
         "primary-only a failing primary fails the create.",
-        source="the service's requirements: into the cache, then into the primary",
+        source="the requirements of the service: into the cache, then into the primary",
     )
     pending_writes: bool = setting(
         True,
         doc="Whether a key that the primary missed waits to be written later. If not, it stays in "
         "memory only, and other instances never see it.",
-        source="the service's requirements: a primary that fails is never raised to the caller",
+        source="the requirements: a primary that fails is never raised to the caller",
     )
 
     insert_timeout_s: float | None = setting(
@@ -55,21 +55,21 @@ class Policy:
         above=0,
         doc="How long `create`, and each flush, waits for the primary. `none` waits for ever: one "
         "hanging primary then hangs every caller.",
-        source="the service's requirements: 500 ms",
+        source="the requirements of the service: 500 ms",
     )
     select_timeout_s: float | None = setting(
         0.5,
         unit="s",
         above=0,
         doc="How long `get`, and each probe, waits for the primary. `none` waits for ever.",
-        source="the service's requirements: 500 ms",
+        source="the requirements of the service: 500 ms",
     )
     delete_timeout_s: float | None = setting(
         0.5,
         unit="s",
         above=0,
         doc="How long `delete_expired` waits for the primary. `none` waits for ever.",
-        source="the service's requirements: 500 ms",
+        source="the requirements of the service: 500 ms",
     )
     load_timeout_s: float | None = setting(
         2.0,
@@ -94,7 +94,7 @@ class Policy:
         above=0,
         doc="How often pending writes are sent to the primary. Half of it is the mean sync lag "
         "that it adds after a recovery.",
-        source="the service's requirements ask for a fixed interval; one flush a second is little load",
+        source="the requirements ask for a fixed interval; one flush a second is little load",
     )
     flush_batch_max: int = setting(
         1000,
@@ -109,7 +109,7 @@ class Policy:
         least=1,
         doc="The most keys that may wait; `create` refuses more while the primary is away. `none` "
         "is unbounded, on purpose: a service makes few keys, and losing one breaks its tokens.",
-        source="the service's requirements: unbounded by default",
+        source="the requirements of the service: unbounded by default",
     )
     drain_timeout_s: float = setting(
         5.0,
@@ -157,7 +157,7 @@ class Policy:
         above=0,
         doc="How long a key stays in memory after it was put there. `none` keeps it until it "
         "expires or is evicted.",
-        source="the service's requirements ask for the option; off, since a key carries its own expiry",
+        source="the requirements ask for the option; off, since a key carries its own expiry",
     )
     max_staleness_s: float | None = setting(
         None,
@@ -172,21 +172,21 @@ class Policy:
     breaker: bool = setting(
         True,
         doc="Whether a circuit breaker stops calls to a primary that keeps failing.",
-        source="the service's requirements: a dead primary is not called on every request",
+        source="the requirements of the service: a dead primary is not called on every request",
     )
     breaker_failure_threshold: int = setting(
         5,
         unit="failures",
         least=1,
         doc="How many failures in a row trip the breaker.",
-        source="the service's requirements: 5 failures",
+        source="the requirements of the service: 5 failures",
     )
     breaker_count_interval_s: float = setting(
         60.0,
         unit="s",
         least=0,
         doc="How often the counts of a closed breaker start again from zero. 0 never clears them.",
-        source="the service's requirements: every 60 s",
+        source="the requirements of the service: every 60 s",
     )
     breaker_open_s: float = setting(
         5.0,
@@ -201,7 +201,7 @@ class Policy:
         unit="calls",
         least=1,
         doc="How many probes a half-open breaker admits at once; as many successes close it.",
-        source="the service's requirements: 2 requests",
+        source="the requirements of the service: 2 requests",
     )
     breaker_probe_timeout_s: float = setting(
         5.0,

@@ -60,7 +60,7 @@ def availability_by_policy(
         f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls."
     )
     figure, (axes,) = new_figure(height_in=1.75 + 0.38 * rows, finding=finding, note=note)
-    left, right = _limits(experiments)
+    left, right = _limits(experiments, objective)
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     ticks: dict[int, str] = {}
@@ -86,8 +86,9 @@ def availability_by_policy(
     return figure
 
 
-def _limits(experiments: Mapping[str, Experiment]) -> tuple[float, float]:
-    ends = [
+def _limits(experiments: Mapping[str, Experiment], objective: float | None) -> tuple[float, float]:
+    ends = [] if objective is None else [1 - objective]
+    ends += [
         1 - end
         for experiment in experiments.values()
         for policy in experiment.policies

@@ -122,7 +122,7 @@ def _value(value: object) -> str:
 
 
 def _topic(setting: str) -> str:
-    return setting.split(".")[0].split("[")[0]
+    return setting.partition(".")[0].partition("[")[0]
 
 
 def _cell(text: str) -> str:
