@@ -83,11 +83,12 @@ def cache_growth(
     entries.axhline(expected, **THEORY_LINE)
     entries.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     entries.set_ylim(0, max(entries.get_ylim()[1], 1.3 * expected))
+    # Beside the dashed line, on the side where the other one does not end.
+    above = float(np.asarray(entries.lines[0].get_ydata())[-1]) <= 1.005 * expected
     entries.annotate(
-        f"theory (Little's law): {expected:.3g} keys", (0.995, expected), (0, 6),
+        f"theory (Little's law): {expected:.3g} keys", (0.995, expected), (0, 6 if above else -15),
         xycoords=("axes fraction", "data"), textcoords="offset points",
         ha="right", color=THEORY, fontsize=10,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
     )  # fmt: skip
     entries.set_ylabel("keys in memory")
     kilobytes.set_ylabel("kB, estimated")
@@ -224,7 +225,7 @@ def pending_depth(
             color=THEORY, fontsize=10,
         )  # fmt: skip
     axes.set_xlim(0, span_s / unit_s)
-    axes.set_ylim(0, 1.35 * max(float(np.nanmax(mean)), float(expected.max())))
+    axes.set_ylim(0, 1.35 * max(1.0, float(np.nanmax(mean)), float(expected.max())))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(f"time since the outage began, {unit}")
     axes.set_ylabel("keys pending")

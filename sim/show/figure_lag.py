@@ -81,7 +81,8 @@ def sync_lag_distribution(
     left.set_ylim(0, 1.02)
     left.yaxis.set_major_formatter(PercentFormatter(1))
     handles, labels = left.get_legend_handles_labels()
-    right.legend(handles, labels, loc="lower right")
+    if len(labels) > 1:
+        right.legend(handles, labels, loc="lower right")
     right.set_xlabel("of that, without an outage, seconds")
     right.set_xlim(0, 1.1 * longest_wait_s)
     return figure

@@ -19,18 +19,20 @@ from sim.study.growth import longest_full_outage
 from sim.study.lags import outage_lags
 
 
+SHORTEST_LAG_S = 1.0
+"""A policy whose keys were never later than this has no lag worth a figure."""
+
+
 def figures_of_run(result: Result) -> dict[str, Figure]:
     """Return the figures of one run, by name; those that it has nothing to show in are left out."""
     known = [name for name, policy in named_policies().items() if policy == result.policy]
     name = known[0] if known else "this policy"
     figures = {
         "availability_over_time": availability_over_time({name: result}),
-        "oldest_pending_age": oldest_pending_age({name: result}),
         "cache_growth": cache_growth([result]),
     }
-    if len(outage_lags(result.history).lag_s):
-        figures["sync_lag_distribution"] = sync_lag_distribution({name: [result]})
-    if longest_full_outage(result.timeline.outages) is not None:
+    figures |= _figures_of_lags({name: result})
+    if _ever_pending(result) and longest_full_outage(result.timeline.outages) is not None:
         figures["pending_depth"] = pending_depth([result])
     return figures
 
@@ -44,17 +46,29 @@ def figures_of_comparison(
         experiment: the measures of all replications.
         results: one run of each policy, of the same replication, for what is drawn over time.
     """
-    figures = {
+    return {
         "availability_by_policy": availability_by_policy({experiment.scenario.name: experiment}),
         "availability_over_time": availability_over_time(results),
-        "oldest_pending_age": oldest_pending_age(results),
+        **_figures_of_lags(results),
     }
+
+
+def _figures_of_lags(results: Mapping[str, Result]) -> dict[str, Figure]:
+    figures = {}
+    if any(_ever_pending(each) for each in results.values()):
+        figures["oldest_pending_age"] = oldest_pending_age(results)
     lagging = {
-        name: [each] for name, each in results.items() if len(outage_lags(each.history).lag_s)
+        name: [each]
+        for name, each in results.items()
+        if outage_lags(each.history).lag_s.max(initial=0.0) >= SHORTEST_LAG_S
     }
     if lagging:
         figures["sync_lag_distribution"] = sync_lag_distribution(lagging)
     return figures
+
+
+def _ever_pending(result: Result) -> bool:
+    return bool(result.history.samples.oldest_pending_age_s.any())
 
 
 __all__ = [

@@ -6,10 +6,7 @@ estimated from pairs. What comes back does not depend on how many processes did 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +16,11 @@ from sim.history import History
 from sim.measures import BURST_S, MEASURES, measure
 from sim.run import run
 from sim.study.intervals import Interval, paired_difference, share_interval, t_interval
+from sim.study.parallel import Progress, spread
 from sim.world.scenario import Scenario
 
 REPLICATIONS = 5
 """Replications when nobody says otherwise: few enough to be quick, and enough for an interval."""
-
-Progress = Callable[[int, int], None]
-"""Is told how many runs are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +117,12 @@ def experiment(
         raise ValueError("an experiment needs at least one policy")
     if replications < 1:
         raise ValueError(f"replications must be at least 1, not {replications}")
+    # By replication first, so that a progress bar moves at one pace if policies differ in speed.
     todo = [(name, number) for number in range(replications) for name in policies]
-    done: dict[tuple[str, int], RunFigures] = {}
-    report = progress or (lambda done, total: None)
-    report(0, len(todo))
-    workers = min(workers or os.cpu_count() or 1, len(todo))
-    if workers == 1:
-        for name, number in todo:
-            done[name, number] = figures_of(scenario, policies[name], seed, number)
-            report(len(done), len(todo))
-    else:
-        # A fresh interpreter for each worker: a fork of a process with threads, such as a
-        # notebook's kernel, may hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures: dict[Future[RunFigures], tuple[str, int]] = {
-                pool.submit(figures_of, scenario, policies[name], seed, number): (name, number)
-                for name, number in todo
-            }
-            try:
-                for future in as_completed(futures):
-                    done[futures[future]] = future.result()
-                    report(len(done), len(todo))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    jobs = [(scenario, policies[name], seed, number) for name, number in todo]
+    done = dict(
+        zip(todo, spread(figures_of, jobs, workers=workers, progress=progress), strict=True)
+    )
     return Experiment(
         scenario=scenario,
         policies=dict(policies),

@@ -40,8 +40,10 @@ def outage_lags(history: History) -> OutageLags:
         & (keys.end == KeyEnd.COMMITTED)
         & history.in_outage(keys.acknowledged_s)
     )
-    acknowledged_s, settled_s = keys.acknowledged_s[counted], keys.settled_s[counted]
-    lag_s = np.maximum(0.0, settled_s - acknowledged_s)
+    acknowledged_s = keys.acknowledged_s[counted]
+    # A healthy primary has a key before its caller is told so.
+    settled_s = np.maximum(acknowledged_s, keys.settled_s[counted])
+    lag_s = settled_s - acknowledged_s
     away_s = _time_in(history.outages, settled_s) - _time_in(history.outages, acknowledged_s)
     return OutageLags(lag_s=lag_s, wait_s=np.maximum(0.0, lag_s - away_s))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from typing import TypeVar, TypeVarTuple
@@ -24,7 +25,8 @@ def spread(
 ) -> list[T]:
     """Call a function once for each job and return the results in the order of the jobs.
 
-    If a job fails, its exception is raised here and the jobs not yet begun are dropped.
+    If a job fails, its exception is raised here; if Ctrl-C is pressed, `KeyboardInterrupt`. Either
+    way the other jobs are ended at once.
 
     Args:
         function: of a module, so that another process can import it.
@@ -44,7 +46,8 @@ def spread(
     # A fresh interpreter for each worker: a fork of a process with threads, such as a notebook's
     # kernel, may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c) as pool:
         futures: list[Future[T]] = [pool.submit(function, *job) for job in jobs]
         try:
             for done, future in enumerate(as_completed(futures), start=1):
@@ -52,5 +55,12 @@ def spread(
                 report(done, len(jobs))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
             raise
     return [future.result() for future in futures]
+
+
+def _leave_ctrl_c() -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the one that began the work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

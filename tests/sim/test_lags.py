@@ -86,6 +86,13 @@ def test_a_key_committed_during_its_outage_did_not_wait() -> None:
     assert lags.wait_s.tolist() == [0.0]
 
 
+def test_a_key_committed_before_its_acknowledgement_did_not_wait() -> None:
+    """The answer of a partial outage may come late, long after the commit."""
+    lags = outage_lags(history([(38.0, 22.0, COMMITTED)], [(20.0, 40.0)]))
+    assert lags.lag_s.tolist() == [0.0]
+    assert lags.wait_s.tolist() == [0.0]
+
+
 def test_other_keys_are_left_out() -> None:
     """Keys of the warm-up, of healthy time, and those that never arrived have no such lag."""
     rows = [
