@@ -109,7 +109,7 @@ class Policy:
         least=1,
         doc="The most keys that may wait; `create` refuses more while the primary is away. `none` "
         "is unbounded, on purpose: a service makes few keys, and losing one breaks its tokens.",
-        source="the requirements of the service: unbounded by default",
+        source="the requirements: unbounded by default",
     )
     drain_timeout_s: float = setting(
         5.0,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +18,8 @@ from sim.loop.handles import tasks_in_order
 from sim.loop.virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import numpy as np
 
 T = TypeVar("T")
@@ -80,7 +84,8 @@ def run_virtual(
 def _run_and_close(loop: VirtualTimeLoop, main: _Main[T], drain_s_max: float) -> T:
     try:
         try:
-            result = loop.run_until_complete(main(loop))
+            with _interrupts_halt(loop):
+                result = loop.run_until_complete(main(loop))
         except BaseException as error:
             try:
                 loop.run_until_complete(_drain(loop, drain_s_max))
@@ -91,6 +96,35 @@ def _run_and_close(loop: VirtualTimeLoop, main: _Main[T], drain_s_max: float) ->
         return result
     finally:
         loop.close()
+
+
+@contextmanager
+def _interrupts_halt(loop: VirtualTimeLoop) -> Iterator[None]:
+    """Make Ctrl-C end the run between two callbacks, and a second one wherever it is.
+
+    In the midst of the loop `KeyboardInterrupt` could lose the callback that is about to run, and
+    with it the task that waits for it. `asyncio.Runner` does likewise.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    interrupted = False
+
+    def halt(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+        loop.halt()
+
+    signal.signal(signal.SIGINT, halt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if interrupted:
+            raise KeyboardInterrupt
 
 
 async def _drain(loop: VirtualTimeLoop, limit_s: float) -> None:

@@ -18,7 +18,6 @@ from sim.study.experiment import Experiment
 from sim.study.growth import longest_full_outage
 from sim.study.lags import outage_lags
 
-
 SHORTEST_LAG_S = 1.0
 """A policy whose keys were never later than this has no lag worth a figure."""
 

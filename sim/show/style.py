@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from scipy import stats
+from scipy.special import stdtrit
 
 from sim.history import Floats
 from sim.run import Result
@@ -224,7 +224,7 @@ def band(values: Floats) -> tuple[Floats, Floats, Floats]:
     some, several = count > 0, count > 1
     mean[some] = np.nanmean(values[:, some], axis=0)
     error = np.nanstd(values[:, several], axis=0, ddof=1) / np.sqrt(count[several])
-    half[several] = stats.t.ppf(0.975, count[several] - 1) * error
+    half[several] = stdtrit(count[several] - 1, 0.975) * error
     return mean, mean - half, mean + half
 
 

@@ -200,7 +200,7 @@ class TestToml:
         above = lines[lines.index("pending_max = 5") - 4 : lines.index("pending_max = 5")]
         assert above[0].startswith("# The most keys that may wait")
         assert above[2] == '# Allowed: a whole number of keys, 1 or more, or "none".'
-        assert above[3] == '# Default: "none" (the requirements of the service: unbounded by default).'
+        assert above[3] == '# Default: "none" (the requirements: unbounded by default).'
         bare = Policy().to_toml(comments=False).splitlines()
         assert [line.split(" = ")[0] for line in bare] == NAMES
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import signal
 import threading
 from collections.abc import AsyncIterator, Generator
 from typing import Any
@@ -215,6 +216,50 @@ def test_errors_cross_the_thread() -> None:
         assert any(entry.name == "main" for entry in caught.traceback)
 
     asyncio.run(cell())
+
+
+def test_control_c_ends_the_run_between_two_callbacks() -> None:
+    """The callback that runs is not torn; then all tasks are cancelled and may clean up."""
+    log: list[str] = []
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        loop.call_soon(log.append, "never")
+        try:
+            signal.raise_signal(signal.SIGINT)
+            log.append("not torn")
+            await forever()
+        finally:
+            log.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_virtual(main)
+    assert log[:1] + log[-1:] == ["not torn", "cleaned up"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_control_c_is_not_lost_in_the_last_callback() -> None:
+    """Even if the coroutine is done by then, the caller is interrupted."""
+
+    async def main(_: VirtualTimeLoop) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_virtual(main)
+
+
+def test_a_second_control_c_interrupts_at_once() -> None:
+    """Code that never awaits can be interrupted too."""
+    log: list[str] = []
+
+    async def main(_: VirtualTimeLoop) -> None:
+        signal.raise_signal(signal.SIGINT)
+        log.append("first")
+        signal.raise_signal(signal.SIGINT)
+        log.append("second")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_virtual(main)
+    assert log == ["first"]
 
 
 def test_an_interrupted_cell_stops_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
