@@ -124,7 +124,7 @@ def _interrupts_halt(loop: VirtualTimeLoop) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt from None
 
 
 async def _drain(loop: VirtualTimeLoop, limit_s: float) -> None:

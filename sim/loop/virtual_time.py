@@ -35,7 +35,8 @@ class VirtualTimeLoop(Schedule):
 
     `time` is `env.now`, in seconds. Timers lie on the environment's own queue, with their exact
     time, so that timers and SimPy events share one order. Everything that is ready runs, first
-    come first served, before the next timer or event, even if that is due at the same instant.
+    come first served, before the next timer or event, even if that is due at the same instant
+    (where asyncio would fire all timers that are due before it runs what follows from them).
 
     The same program runs in the same order in every process, also where asyncio iterates over sets
     of tasks (see `sim.loop.handles.Task`). An exception is `asyncio.as_completed`, which starts
@@ -53,8 +54,8 @@ class VirtualTimeLoop(Schedule):
         forbid_wall_clock: raise `WallClockError` when the program reads a real clock. Slow: see
             `sim.loop.wall_clock.forbid_wall_clock`.
         callbacks_at_one_instant_max: how many callbacks, timers and events may run before virtual
-            time passes. The default is found in about a second, and is ten times what the largest
-            burst needs that we know of: 10,000 tasks that start at once, with ten steps each.
+            time passes. At the default a standstill is found in a second or two; an honest burst
+            of 10,000 tasks that start at once and take ten steps each needs a tenth of it.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class VirtualTimeLoop(Schedule):
         self._pool.clear()
         self._sweep(lambda timer: timer._loop is self)
 
-    def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
+    def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override, unused-ignore]
         """Run until the awaitable is done, and return its result.
 
         Raises:

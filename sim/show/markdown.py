@@ -9,6 +9,7 @@ from dataclasses import fields
 from ftrepo.policy import Policy, settings_table
 from sim.study.intervals import Interval
 from sim.world.scenario import Scenario
+from sim.world.settings import Assumption
 
 
 class MarkdownTable:
@@ -17,11 +18,22 @@ class MarkdownTable:
     Args:
         headings: one for each column.
         rows: cells as text.
+        folded: more rows, shown when the reader unfolds them.
+        summary: what they are, in a few words.
     """
 
-    def __init__(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    def __init__(
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        folded: Iterable[Sequence[str]] = (),
+        summary: str = "more",
+    ) -> None:
         self.headings = tuple(headings)
         self.rows = [tuple(row) for row in rows]
+        self.folded = [tuple(row) for row in folded]
+        self.summary = summary
 
     def transposed(self) -> MarkdownTable:
         """The same with its rows as columns: for many columns and few rows."""
@@ -32,29 +44,45 @@ class MarkdownTable:
         return self._repr_markdown_()
 
     def _repr_markdown_(self) -> str:
-        lines = [self.headings, ("---",) * len(self.headings), *self.rows]
+        shown = self._table(self.rows)
+        if not self.folded:
+            return shown
+        rest = self._table(self.folded)
+        summary = f"<details><summary>{self.summary}</summary>"
+        return f"{shown}\n\n{summary}\n\n{rest}\n\n</details>"
+
+    def _table(self, rows: Sequence[Sequence[str]]) -> str:
+        lines = [self.headings, ("---",) * len(self.headings), *rows]
         return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def assumption_table(scenarios: Mapping[str, Scenario]) -> MarkdownTable:
-    """One row for each setting of the scenarios: its values, what it means and its source.
+    """One row for each setting of the scenarios: what it means, its values and its source.
 
-    Settings that the scenarios have in common share a row; those that none of them sets are left
-    out. Defaults of the project without a source, which are plain choices, say so.
+    Where there are several scenarios, the settings that they have in common are folded away;
+    settings that none of them uses are left out. A default of the project that has no source is
+    plainly a choice, and says so.
     """
     values: dict[str, dict[str, str]] = {}
-    about: dict[str, tuple[str, str]] = {}
+    about: dict[str, Assumption] = {}
     for name, scenario in scenarios.items():
         for each in scenario.assumptions():
             values.setdefault(each.name, {})[name] = _value(each.value)
-            about.setdefault(each.name, (each.doc, each.source or "a choice"))
+            about.setdefault(each.name, each)
     topics = list(dict.fromkeys(_topic(setting) for setting in values))
-    rows = []
+    rows: dict[bool, list[tuple[str, ...]]] = {False: [], True: []}
     for setting in sorted(values, key=lambda setting: topics.index(_topic(setting))):
         cells = [values[setting].get(name, "") for name in scenarios]
+        common = len(cells) > 1 and len(set(cells)) == 1
         if any(cell not in ("", "none") for cell in cells):
-            rows.append((f"`{setting}`", *cells, *about[setting]))
-    return MarkdownTable(("setting", *scenarios, "what it is", "source"), rows)
+            what = f"{about[setting].doc} `{setting}`"
+            rows[common].append((what, *cells, about[setting].source or "a choice"))
+    return MarkdownTable(
+        ("what is assumed", *scenarios, "source"),
+        rows[False],
+        folded=rows[True],
+        summary=f"{len(rows[True])} more that they have in common",
+    )
 
 
 def option_table(policies: Mapping[str, Policy]) -> MarkdownTable:
@@ -115,7 +143,7 @@ def _value(value: object) -> str:
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:g}"
     if isinstance(value, Mapping):
         parts = [f"{name} {_value(part)}" for name, part in value.items() if name != "kind"]
-        return " ".join([str(value["kind"]), *parts] if "kind" in value else parts)
+        return ", ".join([str(value["kind"]), *parts] if "kind" in value else parts)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "; ".join(map(_value, value)) or "none"
     return "none" if value is None else str(value)

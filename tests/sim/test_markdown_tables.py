@@ -27,18 +27,39 @@ def test_a_table_can_be_turned() -> None:
     assert repr(turned.transposed()) == repr(table)
 
 
+def test_more_rows_can_be_folded_away() -> None:
+    """They are a table of their own, under a summary that unfolds it."""
+    table = MarkdownTable(("a",), [("1",)], folded=[("2",)], summary="one more")
+    assert repr(table) == (
+        "| a |\n| --- |\n| 1 |\n\n"
+        "<details><summary>one more</summary>\n\n| a |\n| --- |\n| 2 |\n\n</details>"
+    )
+
+
 def test_assumptions_of_scenarios_share_their_rows() -> None:
-    """One row for each setting with its values side by side, its meaning and its source."""
+    """One row for each setting: its meaning, its values side by side, and its source."""
     scenarios = {name: load_scenario(name) for name in ("default", "recorded-shape")}
-    rows = {row[0]: row[1:] for row in assumption_table(scenarios).rows}
-    assert rows["`caller.deadline_s`"][:2] == ("1", "1")
-    assert rows["`duration_s`"][:2] == ("21,600", "2,592,000")
-    assert rows["`outages[0].down`"][:2] == ("lognormal median_s 75 sigma 0.6", "")
-    assert "Cloud Uptime Archive" in rows["`outages[0].incident_median_s`"][3]
-    assert "`service.restarts_s`" not in rows, "no scenario sets it"
-    assert all(len(row) == 4 and row[2] and row[3] for row in rows.values())
-    topics = [name.split(".")[0].split("[")[0] for name in rows]
+    table = assumption_table(scenarios)
+    shown, folded = (
+        {row[0].split("`")[-2]: row for row in rows} for rows in (table.rows, table.folded)
+    )
+    assert folded["caller.deadline_s"][1:3] == ("1", "1")
+    assert "gives up" in folded["caller.deadline_s"][0]
+    assert shown["duration_s"][1:3] == ("21,600", "2,592,000")
+    assert shown["outages[0].down"][1:3] == ("lognormal, median_s 75, sigma 0.6", "")
+    assert "Cloud Uptime Archive" in shown["outages[0].incident_median_s"][3]
+    assert "service.restarts_s" not in shown | folded, "no scenario uses it"
+    assert all(len(row) == 4 and row[0] and row[3] for row in (shown | folded).values())
+    topics = [name.split(".", maxsplit=1)[0].split("[")[0] for name in shown]
     assert topics == sorted(topics, key=topics.index), "settings of one topic stand together"
+    assert table.summary == f"{len(folded)} more that they have in common"
+
+
+def test_the_assumptions_of_one_scenario_are_all_shown() -> None:
+    """Nothing is in common with another, so nothing is folded."""
+    table = assumption_table({"default": load_scenario("default")})
+    assert table.rows
+    assert not table.folded
 
 
 def test_options_show_only_what_differs() -> None:
