@@ -19,7 +19,7 @@ from sim.study.intervals import Interval, paired_difference, share_interval, t_i
 from sim.study.parallel import Progress, spread
 from sim.world.scenario import Scenario
 
-REPLICATIONS = 5
+REPLICATIONS = 4
 """Replications when nobody says otherwise: few enough to be quick, and enough for an interval."""
 
 
