@@ -85,16 +85,21 @@ def assumption_table(scenarios: Mapping[str, Scenario]) -> MarkdownTable:
     )
 
 
-def option_table(policies: Mapping[str, Policy]) -> MarkdownTable:
-    """One row for each setting in which the policies differ, with what it does."""
+def option_table(policies: Mapping[str, Policy], *, described: bool = True) -> MarkdownTable:
+    """One row for each setting in which the policies differ, and its values.
+
+    Args:
+        policies: what is compared, by name.
+        described: whether each setting is introduced by what it does.
+    """
     documented = {each.name: each.doc for each in settings_table()}
     rows = []
     for each in fields(Policy):
         values = [getattr(policy, each.name) for policy in policies.values()]
         if any(value != values[0] for value in values):
-            cells = [_value(value) for value in values]
-            rows.append((f"`{each.name}`", *cells, documented[each.name]))
-    return MarkdownTable(("setting", *policies, "what it does"), rows)
+            what = f"{documented[each.name]} " if described else ""
+            rows.append((f"{what}`{each.name}`", *map(_value, values)))
+    return MarkdownTable(("setting", *policies), rows)
 
 
 def interval_table(
