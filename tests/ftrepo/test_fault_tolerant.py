@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -285,6 +286,43 @@ class TestGet:
                 assert lab.loop.time() > 5.0
 
         run_laboratory(story, [hang(4.0, 5.1)])
+
+    @pytest.mark.parametrize("read_policy", ["primary-first", "cache-first", "primary-only"])
+    def test_an_expired_key_from_the_primary_is_not_returned(self, read_policy: str) -> None:
+        """A primary whose clock is late may still answer with it."""
+        policy = replace(named_policies()["primary-only"], read_policy=read_policy)
+
+        async def story(lab: Laboratory) -> None:
+            async def late(key_id: str):
+                return make_key(key_id, lifetime_s=5.0)
+
+            async with lab.repository(policy) as repo:
+                lab.primary.get = late
+                await lab.until(4.9)
+                assert await repo.get("a") == make_key("a", lifetime_s=5.0)
+                await lab.until(5.0)
+                with pytest.raises(KeyNotFoundError):
+                    await repo.get("a")
+
+        run_laboratory(story)
+
+    @pytest.mark.parametrize("write_order", ["cache-first", "primary-first"])
+    def test_the_bound_of_the_cache_never_costs_a_pending_key(self, write_order: str) -> None:
+        """However small the cache is, what waits to be written is served."""
+        policy = Policy(cache_entries_max=1, write_order=write_order)
+
+        async def story(lab: Laboratory) -> None:
+            async with lab.repository(policy) as repo:
+                await lab.until(2.0)
+                keys = [make_key(f"key-{number}") for number in range(10)]
+                for key in keys:
+                    await repo.create(key)
+                assert [await repo.get(key.id) for key in keys] == keys
+                await lab.until(30.0)
+                assert len(lab.primary) == 10
+                assert len(repo.cache) == 1
+
+        run_laboratory(story, [refuse(1.0, 9.0)])
 
     def test_cache_first_does_not_call_the_primary_for_what_it_has(self) -> None:
         """A hit in memory takes no virtual time."""
