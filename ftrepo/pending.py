@@ -44,7 +44,7 @@ class _Entry:
 
 
 class PendingWrites:
-    """The keys that the primary still has to be told of, oldest first.
+    """The keys that the primary still has to be told of: oldest first, but for those sent back.
 
     `len()` counts the keys that a flush owes; those whose `create` is still under way are in
     `writing`, for nobody has been told yet that they are stored.
@@ -75,7 +75,7 @@ class PendingWrites:
         return entry.key if entry is not None else None
 
     def key_ids(self) -> list[str]:
-        """The ids of every key held, oldest first."""
+        """The ids of every key held, in the order in which a flush takes them."""
         return list(self._entries)
 
     def oldest_since_s(self) -> float | None:
@@ -117,7 +117,7 @@ class PendingWrites:
                 self._entries[key_id] = self._entries.pop(key_id)
 
     def claim(self, limit: int) -> list[PublicKey]:
-        """Hand the oldest waiting keys to a flush, which must confirm, remove or release each."""
+        """Hand the next waiting keys to a flush, which must remove or release each."""
         claimed: list[PublicKey] = []
         for entry in self._entries.values():
             if len(claimed) >= limit:

@@ -123,8 +123,8 @@ class Policy:
         300.0,
         unit="s",
         above=0,
-        doc="How often every unexpired key is loaded from the primary into memory. `none` never "
-        "refreshes.",
+        doc="How often every unexpired key is loaded from the primary into memory, besides at the "
+        "start and when the breaker closes. `none` leaves it at those two.",
         source="the lifespan of a key set in PyJWT's PyJWKClient",
     )
     load_page_max: int = setting(

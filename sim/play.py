@@ -42,6 +42,9 @@ SAMPLES = 2_000
 CREATE_RETRY_S = 5.0
 """How long the instance waits before it repeats a `create` that was not acknowledged."""
 
+SETTLE_BEATS_MAX = 100
+"""For how many flush and breaker intervals a run waits, at its end, for pending writes."""
+
 _KILLED = "the instance was killed"
 
 _OUTCOMES = {
@@ -179,7 +182,7 @@ class Play:
     async def _settle(self) -> None:
         """Wait, after the end of the traffic and of every outage, until nothing is pending."""
         beat_s = self.policy.flush_interval_s + self.policy.breaker_open_s
-        for _ in range(100):
+        for _ in range(SETTLE_BEATS_MAX):
             if not self.repository.pending and not self.calls:
                 break
             await asyncio.sleep(beat_s)

@@ -185,8 +185,8 @@ class Scenario:
     duration_s: float | None = field(
         default=None,
         metadata=about(
-            "The length of a run; unset: the recorded trace's, and an hour after it, in which the "
-            "last recovery is seen.",
+            "The length of a run; unset: the recorded trace's, and half an hour after it, in which "
+            "the last recovery is seen.",
             above=0,
         ),
     )
