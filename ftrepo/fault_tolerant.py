@@ -191,11 +191,18 @@ class FaultTolerantRepository:
         self._must_run()
         if not is_key_id(key_id):
             raise KeyNotFoundError("no key has this id: it is malformed")
-        if self.policy.read_policy == "cache-first":
+        read_policy = self.policy.read_policy
+        if read_policy == "cache-first":
             key = self._recall(key_id)
             if key is not None:
                 return key
             self._observe(CacheMiss(key_id=key_id))
+        elif read_policy == "primary-first" and not self._guarded.is_closed:
+            # The breaker would refuse the call; an answer at hand need not wait for it to say so.
+            key = self._recall(key_id)
+            if key is not None:
+                self._observe(ServedFromMemory(key_id=key_id, reason="unavailable"))
+                return key
         return await self._get_from_primary(key_id)
 
     async def delete_expired(self) -> int:
