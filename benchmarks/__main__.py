@@ -23,6 +23,15 @@ BENCHMARKS = {
     "loop_vs_simpy": "benchmarks.loop_vs_simpy",
     "simulated_requests_per_s": "benchmarks.requests_per_second",
     "cache_bytes_per_key": "benchmarks.cache_memory",
+    "get_cache_first_us": "benchmarks.memory_latency",
+    "get_while_open_us": "benchmarks.memory_latency",
+    "get_overhead_vs_driver": "benchmarks.on_postgres",
+    "flush_throughput_vs_copy": "benchmarks.on_postgres",
+    "failover_first_success_s": "benchmarks.on_postgres",
+    "journal_append_ms": "benchmarks.journal_speed",
+    "journal_appends_per_s": "benchmarks.journal_speed",
+    "journal_bytes_per_key": "benchmarks.journal_speed",
+    "journal_open_ms": "benchmarks.journal_speed",
 }
 """Where each benchmark is: a function of its own name, in a module that is imported to run it."""
 

@@ -7,17 +7,29 @@ from ftrepo.errors import (
     InvalidKeyIdError,
     InvalidKeyMaterialError,
     InvalidLifetimeError,
+    JournalError,
+    JournalFullError,
+    JournalLockedError,
     KeyConflictError,
     KeyExpiredError,
     KeyNotFoundError,
     KeyUnavailableError,
     PendingFullError,
     PolicyError,
+    PrimaryRejectedError,
     PrimaryUnavailableError,
     UnsupportedAlgorithmError,
 )
 from ftrepo.fault_tolerant import FaultTolerantRepository
-from ftrepo.interface import Clock, Durability, Observer, PrimaryStore, PublicKeyRepository
+from ftrepo.interface import (
+    Clock,
+    Durability,
+    Journal,
+    Observer,
+    PrimaryStore,
+    PublicKeyRepository,
+)
+from ftrepo.journal.sqlite import SqliteJournal
 from ftrepo.keys import Algorithm, PublicKey, SigningKey
 from ftrepo.memory import InMemoryRepository
 from ftrepo.pending import PendingWrites
@@ -35,6 +47,10 @@ __all__ = [
     "InvalidKeyIdError",
     "InvalidKeyMaterialError",
     "InvalidLifetimeError",
+    "Journal",
+    "JournalError",
+    "JournalFullError",
+    "JournalLockedError",
     "KeyConflictError",
     "KeyExpiredError",
     "KeyNotFoundError",
@@ -44,10 +60,12 @@ __all__ = [
     "PendingWrites",
     "Policy",
     "PolicyError",
+    "PrimaryRejectedError",
     "PrimaryStore",
     "PrimaryUnavailableError",
     "PublicKey",
     "PublicKeyRepository",
     "SigningKey",
+    "SqliteJournal",
     "UnsupportedAlgorithmError",
 ]

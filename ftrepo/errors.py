@@ -14,8 +14,16 @@
     ├── KeyNotFoundError (LookupError)      nobody has the key
     │   └── KeyUnavailableError             nobody at hand has it, and the primary cannot be asked
     ├── PrimaryUnavailableError             the store of record could not be asked
-    │   └── CircuitOpenError                it was not asked, because the breaker is open
-    └── PendingFullError                    the bound on pending writes is reached
+    │   ├── CircuitOpenError                it was not asked, because the breaker is open
+    │   ├── PrimaryRejectedError            it answered, and refuses what it was given
+    │   ├── PoolExhaustedError              it was not asked, because every connection is in use
+    │   ├── PoolClosedError                 it was not asked, because its connections are closed
+    │   └── AmbiguousCommitError            it was asked to commit, and nobody knows whether it did
+    ├── TransactionAbortedError             a commit of a transaction that had failed before
+    ├── PendingFullError                    the bound on pending writes is reached
+    └── JournalError                        the journal of pending writes cannot be used
+        ├── JournalLockedError              another process has it open
+        └── JournalFullError                the bound on its entries is reached
 
 A caller of a repository needs three of them: `KeyUnavailableError` (answer 503 and retry), any
 other `KeyNotFoundError` (the key is unknown) and `KeyConflictError` (a bug in whoever made the id).
@@ -102,5 +110,52 @@ class CircuitOpenError(PrimaryUnavailableError):
         self.retry_after_s = retry_after_s
 
 
+class PrimaryRejectedError(PrimaryUnavailableError):
+    """The store of record answered, and refuses to store what it was given.
+
+    It is healthy, and refuses the same again: a constraint or a limit of the database that this
+    package does not know. Nothing of the call was stored.
+    """
+
+
+class PoolExhaustedError(PrimaryUnavailableError, TimeoutError):
+    """Every connection was in use for as long as the caller could wait. Nothing was sent."""
+
+
+class PoolClosedError(PrimaryUnavailableError):
+    """The pool of connections is closed, or not open yet. Nothing was sent."""
+
+
+class AmbiguousCommitError(PrimaryUnavailableError):
+    """The answer to a COMMIT was lost: the transaction may or may not have been committed.
+
+    Repeat it only if doing it twice is the same as doing it once; otherwise look first whether it
+    took effect.
+    """
+
+
+class TransactionAbortedError(FtrepoError):
+    """The server answered a COMMIT with a rollback, because an earlier statement had failed.
+
+    The body of the transaction went on after an error. Nothing was committed.
+    """
+
+
 class PendingFullError(FtrepoError):
     """Pending writes have reached `Policy.pending_max`; the key was not accepted by any store."""
+
+
+class JournalError(FtrepoError):
+    """The journal of pending writes cannot be used; the message says why and what to do.
+
+    It is raised where the repository starts, never by `create`: there the key is acknowledged as
+    `Durability.MEMORY` instead.
+    """
+
+
+class JournalLockedError(JournalError):
+    """Another process has the journal open. Each instance needs a journal of its own."""
+
+
+class JournalFullError(JournalError):
+    """The journal holds as many keys as it may. The key was not written to it."""

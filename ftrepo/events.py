@@ -73,7 +73,8 @@ class PendingDropped:
 
     Attributes:
         reason: `expired` before it could be written; in `conflict` with other material under the
-            same id in the primary; or `shutdown` with the primary still away.
+            same id in the primary; or `shutdown` with the primary still away and no journal that
+            has the key.
     """
 
     key_id: str
@@ -121,6 +122,43 @@ class BreakerChanged:
     new: BreakerState
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRecovered:
+    """The journal was opened. What an earlier process had left in it is pending again.
+
+    Attributes:
+        keys: how many unexpired keys it held.
+        expired: how many keys had expired meanwhile; they are dropped.
+        corrupted: how many rows could not be trusted and were set aside, within the journal.
+        file_set_aside: where the file itself was moved, if it was no readable journal; `None` if
+            it was. How many keys were lost with it is then unknown.
+    """
+
+    keys: int
+    expired: int
+    corrupted: int
+    file_set_aside: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalFailed:
+    """The journal did not do what it was asked to, or not in time.
+
+    After `append`, the keys are as durable as memory; after `remove`, keys that the primary has
+    are looked at once more at the next start; after `close`, what was on its way may be missing.
+    """
+
+    operation: Literal["append", "remove", "close"]
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalKept:
+    """The repository stopped before the primary had these keys; the journal has them."""
+
+    keys: int
+
+
 Event = (
     KeyCreated
     | PrimaryFailed
@@ -133,4 +171,7 @@ Event = (
     | Refreshed
     | ExpiredDeleted
     | BreakerChanged
+    | JournalRecovered
+    | JournalFailed
+    | JournalKept
 )

@@ -7,8 +7,8 @@
     get    ──▶ cache, pending writes ──lack it──▶ primary               (cache-first)
 
 This file awaits and decides nothing of its own: `breaker` says whether the primary is called,
-`pending` who owns a key that it lacks, `guarded` keeps the time-outs and `reconcile` makes the
-stores agree again.
+`pending` who owns a key that it lacks and `custody` where that is kept, `guarded` and
+`guarded_journal` keep the time-outs, and `reconcile` makes the stores agree again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ftrepo.custody import Custody
 from ftrepo.errors import (
     KeyConflictError,
     KeyExpiredError,
     KeyNotFoundError,
     KeyUnavailableError,
-    PendingFullError,
+    PolicyError,
     PrimaryUnavailableError,
 )
 from ftrepo.events import (
@@ -38,7 +39,8 @@ from ftrepo.events import (
     ServedFromMemory,
 )
 from ftrepo.guarded import GuardedPrimary
-from ftrepo.interface import Clock, Durability, Observer, PrimaryStore
+from ftrepo.interface import Clock, Durability, Journal, Observer, PrimaryStore
+from ftrepo.journal.guarded import GuardedJournal
 from ftrepo.keys import is_key_id
 from ftrepo.memory import InMemoryRepository
 from ftrepo.pending import PendingWrites
@@ -61,8 +63,9 @@ def _utc_now() -> datetime:
 class FaultTolerantRepository:
     """A `PublicKeyRepository` in front of a primary that may fail.
 
-    Use it as an async context manager: entering loads the primary's keys, if it answers, and
-    starts the background tasks; leaving stops them and flushes once more.
+    Use it as an async context manager: entering takes over what an earlier process has left in
+    the journal, loads the primary's keys, if it answers, and starts the background tasks; leaving
+    stops them and flushes once more.
 
     Args:
         primary: the store of record. It may fail or hang in any way; nothing but its answers
@@ -70,6 +73,12 @@ class FaultTolerantRepository:
         policy: every tunable; by default `Policy()`.
         now: the calendar time, with a time zone.
         observers: are told of every event; by default each event is logged.
+        journal: keeps pending writes where they survive the process, e.g. a `SqliteJournal`;
+            `None` keeps them in memory only.
+
+    Raises:
+        PolicyError: there is a journal, but the policy has no pending writes.
+        JournalError: on entering, if the journal cannot be opened; nothing was started.
     """
 
     def __init__(
@@ -79,8 +88,11 @@ class FaultTolerantRepository:
         *,
         now: Clock = _utc_now,
         observers: Sequence[Observer] = (log_event,),
+        journal: Journal | None = None,
     ) -> None:
         self.policy = policy = policy or Policy()
+        if journal is not None and not policy.pending_writes:
+            raise PolicyError("a journal keeps pending writes, and pending_writes = false")
         self._primary = primary
         self._now = now
         self._observers = tuple(observers)
@@ -92,14 +104,29 @@ class FaultTolerantRepository:
             calls_in_flight_max=policy.calls_in_flight_max,
             observe=self._observe,
             breaker=self._make_breaker(),
+            cancels_at_once=getattr(primary, "cancels_at_once", False),
+        )
+        self._journal = GuardedJournal(
+            journal,
+            append_timeout_s=policy.journal_timeout_s,
+            open_timeout_s=policy.journal_open_timeout_s,
+            observe=self._observe,
+        )
+        self._custody = Custody(
+            cache=self.cache,
+            pending=self.pending,
+            journal=self._journal,
+            policy=policy,
+            now=now,
+            observe=self._observe,
         )
         self._reconciler = Reconciler(
             primary=primary,
             guarded=self._guarded,
+            custody=self._custody,
             cache=self.cache,
             pending=self.pending,
             policy=policy,
-            now=now,
             observe=self._observe,
         )
         self._staleness_max = (
@@ -108,8 +135,15 @@ class FaultTolerantRepository:
         self._running = False
 
     async def __aenter__(self) -> Self:
-        # A primary that is down costs one time-out here, and the service starts all the same.
-        await self._reconciler.start()
+        # What was recovered is pending before the refresh, which then confirms those keys that the
+        # primary has already: a flush sends only what it lacks.
+        await self._custody.open()
+        try:
+            # A primary that is down costs one time-out here; the service starts all the same.
+            await self._reconciler.start()
+        except BaseException:
+            self._journal.kill()
+            raise
         self._running = True
         return self
 
@@ -129,15 +163,17 @@ class FaultTolerantRepository:
         except TimeoutError:
             pass
         finally:
-            for key_id in self.pending.key_ids():
-                self._reconciler.forget(key_id, "shutdown")
-            await self._guarded.close(drain_s)
+            try:
+                await self._guarded.close(drain_s)
+            finally:
+                await self._custody.close()
 
     def kill(self) -> None:
         """Stop at once and flush nothing, as a crash would. For tests and simulations."""
         self._running = False
         self._reconciler.kill()
         self._guarded.kill()
+        self._journal.kill()
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -156,6 +192,7 @@ class FaultTolerantRepository:
 
         `Durability.MEMORY` means that the primary failed or did not answer in time: the key can be
         used, and waits in pending writes (if the policy has them) for the primary to return.
+        `Durability.JOURNAL` means the same of the primary, but the key is on the disk.
 
         If the caller cancels, the key is not acknowledged, but it may be in the primary already;
         so it is flushed all the same, and every store agrees in the end.
@@ -169,6 +206,7 @@ class FaultTolerantRepository:
         self._must_run()
         if key.has_expired(self._now()):
             raise KeyExpiredError(f"key {key.id!r} expired at {key.expires}; nothing was stored")
+        self._custody.free(key.id)
         order = self.policy.write_order
         if order == "primary-only":
             durability = await self._insert(key)
@@ -227,61 +265,23 @@ class FaultTolerantRepository:
 
     async def _write_through(self, key: PublicKey) -> Durability:
         """Write a key that memory may hold already, and make sure that it is not forgotten."""
-        # The key is pending before its first write, so that no failure can fall between the two.
-        reserved = self.policy.pending_writes and self._reserve(key)
+        reserved = self._custody.reserve(key)
         try:
             durability = await self._insert(key)
         except (KeyConflictError, KeyExpiredError) as refusal:
-            self._take_back(key.id, owned=reserved)
+            self._custody.take_back(key.id, owned=reserved)
             if isinstance(refusal, KeyConflictError):
                 self._observe(ConflictSeen(key_id=key.id))
             raise
         except PrimaryUnavailableError as error:
-            return self._keep_for_later(key, error, reserved=reserved)
+            return await self._custody.keep(key, error, reserved=reserved)
         except BaseException:
             if reserved:
-                self._let_wait(key)
+                self._custody.let_wait(key)
             raise
         self.cache.put(key)
-        self._reconciler.confirm(key.id)
+        self._custody.confirm(key.id)
         return durability
-
-    def _reserve(self, key: PublicKey) -> bool:
-        return self.pending.reserve(key, asyncio.get_running_loop().time())
-
-    def _take_back(self, key_id: str, *, owned: bool) -> None:
-        """The primary will never have this key: neither may memory."""
-        if owned or key_id not in self.pending:
-            self.pending.remove(key_id)
-            self.cache.discard(key_id)
-        else:
-            # Another `create` of the same key was acknowledged while the primary was away.
-            self._reconciler.forget(key_id, "conflict")
-
-    def _keep_for_later(
-        self, key: PublicKey, error: PrimaryUnavailableError, *, reserved: bool
-    ) -> Durability:
-        """Acknowledge a key that the primary did not confirm."""
-        if key.id in self.pending:
-            self._let_wait(key)
-        elif reserved:
-            # A refresh or another `create` has found it in the primary: the write had arrived.
-            return Durability.PRIMARY
-        elif not self.policy.pending_writes:
-            self.cache.put(key)
-        else:
-            self.cache.discard(key.id)
-            raise PendingFullError(
-                f"the primary is away and pending_max={self.policy.pending_max} keys wait already; "
-                f"key {key.id!r} was not stored"
-            ) from error
-        return Durability.MEMORY
-
-    def _let_wait(self, key: PublicKey) -> None:
-        self.cache.put(key)
-        self.cache.pin(key.id)
-        self.pending.release([key.id])
-        self._reconciler.key_waits()
 
     def _refuse_conflict(self, key: PublicKey) -> None:
         held = self.cache.lookup(key.id) or self.pending.get(key.id)
@@ -301,7 +301,7 @@ class FaultTolerantRepository:
         else:
             if not key.has_expired(self._now()):
                 if self.policy.read_policy != "primary-only":
-                    self._reconciler.learn((key,))
+                    self._custody.learn((key,))
                 return key
         if self.policy.read_policy != "primary-only":
             recalled = self._recall(key_id)

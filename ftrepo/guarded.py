@@ -11,10 +11,12 @@ from ftrepo.errors import (
     KeyExpiredError,
     KeyNotFoundError,
     KeyUnavailableError,
+    PrimaryRejectedError,
     PrimaryUnavailableError,
 )
 from ftrepo.events import Event, PrimaryFailed
 from ftrepo.resilience.breaker import BreakerState, CircuitBreaker, Permit
+from ftrepo.resilience.deadlines import Deadline, Deadlines
 
 T = TypeVar("T")
 
@@ -29,8 +31,12 @@ class GuardedPrimary:
     the caller goes on at once, even if the driver answers a cancellation late or never. Calls left
     behind count as under way until they end, and the number under way is bounded.
 
+    The task costs two or three turns of the loop. A store whose calls end at once when they are
+    cancelled can say so (`PrimaryStore.cancels_at_once`), and is called in the caller's own task.
+
     Args:
         calls_in_flight_max: most calls under way, those left behind included; at least 1.
+        cancels_at_once: whether calls need no task of their own.
         observe: is told of every failure.
         breaker: decides whether a call is made at all; `None` to make every call.
     """
@@ -41,8 +47,12 @@ class GuardedPrimary:
         calls_in_flight_max: int,
         observe: Callable[[Event], None],
         breaker: CircuitBreaker | None,
+        cancels_at_once: bool = False,
     ) -> None:
         self.breaker = breaker
+        self._cancels_at_once = cancels_at_once
+        self._in_callers_tasks = 0
+        self._deadlines: dict[float, Deadlines] = {}
         self._calls_in_flight_max = calls_in_flight_max
         self._observe = observe
         self._in_flight: set[asyncio.Task[Any]] = set()
@@ -50,7 +60,7 @@ class GuardedPrimary:
     @property
     def calls_in_flight(self) -> int:
         """Calls under way, those left behind at their time-out included."""
-        return len(self._in_flight)
+        return len(self._in_flight) + self._in_callers_tasks
 
     @property
     def is_closed(self) -> bool:
@@ -83,18 +93,22 @@ class GuardedPrimary:
         Raises:
             PrimaryUnavailableError: the call failed, ran out of time, or too many are under way.
                 Whatever the driver raised is its `__cause__`.
+            PrimaryRejectedError: the primary refuses the data; the breaker does not count it.
             CircuitOpenError: the call was not made, because of the breaker.
             KeyNotFoundError, KeyConflictError, KeyExpiredError: the primary's own answer.
         """
         now_s = asyncio.get_running_loop().time
-        if len(self._in_flight) >= self._calls_in_flight_max:
+        if self.calls_in_flight >= self._calls_in_flight_max:
             raise PrimaryUnavailableError(
-                f"{operation}: {len(self._in_flight)} calls to the primary are under way already"
+                f"{operation}: {self.calls_in_flight} calls to the primary are under way already"
             )
         started_s = now_s()
         permit = self._admit(started_s, probe=probe)
         try:
-            result = await self._within(action(), timeout_s)
+            if self._cancels_at_once:
+                result = await self._in_this_task(action(), timeout_s)
+            else:
+                result = await self._in_own_task(action(), timeout_s)
         except KeyUnavailableError as error:
             self._failed(operation, error, permit, started_s)
             raise PrimaryUnavailableError(f"{operation}: {error}") from error
@@ -102,6 +116,12 @@ class GuardedPrimary:
             self._succeeded(permit)
             raise
         except asyncio.CancelledError:
+            if self.breaker is not None and permit is not None:
+                self.breaker.release(permit)
+            raise
+        except PrimaryRejectedError as error:
+            # It answered, so it is up; it did not do its work, so that proves nothing more.
+            self._failed(operation, error, None, started_s)
             if self.breaker is not None and permit is not None:
                 self.breaker.release(permit)
             raise
@@ -144,13 +164,33 @@ class GuardedPrimary:
         if self.breaker is not None and permit is not None:
             self.breaker.fail(permit, now_s)
 
-    async def _within(self, call: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
+    async def _in_this_task(self, call: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        deadline = self._deadline(timeout_s, task.cancel)
+        cancelling_before = task.cancelling()
+        self._in_callers_tasks += 1
+        try:
+            return await call
+        except asyncio.CancelledError as cancelled:
+            late = deadline is not None and deadline.has_passed
+            if task.cancelling() - late > cancelling_before:
+                raise  # The caller itself is cancelled.
+            raise (_no_answer(timeout_s) if late else _cancelled_itself()) from cancelled
+        finally:
+            self._in_callers_tasks -= 1
+            if deadline is not None:
+                deadline.lift()
+                if deadline.has_passed:
+                    task.uncancel()
+
+    async def _in_own_task(self, call: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
         loop = asyncio.get_running_loop()
         task = loop.create_task(call)
         self._in_flight.add(task)
         settled: asyncio.Future[None] = loop.create_future()
 
-        def settle(_: object = None) -> None:
+        def settle() -> None:
             if not settled.done():
                 settled.set_result(None)
 
@@ -159,22 +199,39 @@ class GuardedPrimary:
             settle()
 
         task.add_done_callback(ended)
-        timer = None if timeout_s is None else loop.call_later(timeout_s, settle)
+        deadline = self._deadline(timeout_s, settle)
         try:
             await settled
         except asyncio.CancelledError:
             _leave_behind(task)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            if deadline is not None:
+                deadline.lift()
         if not task.done():
             _leave_behind(task)
-            raise TimeoutError(f"no answer within {timeout_s} s")
+            raise _no_answer(timeout_s)
         if task.cancelled():
-            # The driver cancelled itself. That is its failure, not a cancellation of our caller.
-            raise ConnectionAbortedError("the driver cancelled the call")
+            raise _cancelled_itself()
         return task.result()
+
+    def _deadline(self, timeout_s: float | None, act: Callable[[], object]) -> Deadline | None:
+        if timeout_s is None:
+            return None
+        deadlines = self._deadlines.get(timeout_s)
+        if deadlines is None:
+            # One for each time-out of the policy: a handful.
+            deadlines = self._deadlines[timeout_s] = Deadlines(timeout_s)
+        return deadlines.begin(act)
+
+
+def _no_answer(timeout_s: float | None) -> TimeoutError:
+    return TimeoutError(f"no answer within {timeout_s} s")
+
+
+def _cancelled_itself() -> ConnectionAbortedError:
+    # That is the driver's failure, not a cancellation of our caller.
+    return ConnectionAbortedError("the driver cancelled the call")
 
 
 def _leave_behind(task: asyncio.Task[Any]) -> None:

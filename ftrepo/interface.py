@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Sequence
+from asyncio import Future
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -62,7 +64,12 @@ class PublicKeyRepository(Protocol):
 
 @runtime_checkable
 class PrimaryStore(PublicKeyRepository, Protocol):
-    """A repository that can serve as the store of record behind `FaultTolerantRepository`."""
+    """A repository that can serve as the store of record behind `FaultTolerantRepository`.
+
+    A store may have an attribute `cancels_at_once`. If it is true, a call that is cancelled ends
+    without waiting for anything, the server least of all; it then needs no task of its own to be
+    left behind in, and is cheaper by a few turns of the loop. Without it nothing is assumed.
+    """
 
     async def create_many(self, keys: Sequence[PublicKey]) -> Collection[str]:
         """Store a batch in one round trip and return the ids that are bound to other material.
@@ -87,4 +94,85 @@ class PrimaryStore(PublicKeyRepository, Protocol):
 
     async def ping(self) -> None:
         """Return if the store would accept a write now, and raise otherwise."""
+        ...
+
+
+@runtime_checkable
+class ChangeFeed(Protocol):
+    """A primary that tells of new keys, so that nobody has to ask for them."""
+
+    def changes(self) -> AsyncGenerator[Sequence[PublicKey] | None, None]:
+        """Yield keys that were just stored by another instance; by this one, if it cannot tell.
+
+        `None` means that something may have been missed, and everything is to be looked at. It
+        comes first, since nobody listened before. Closing the generator ends the subscription.
+
+        Raises:
+            PrimaryUnavailableError: the feed was lost, or cannot be had. It does not end otherwise.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What a journal held when it was opened.
+
+    Attributes:
+        keys: those that can be trusted, in the order in which they were appended; expired ones
+            included.
+        corrupted: for each row that cannot be trusted, why not. The rows are set aside.
+        file_set_aside: where the file was moved, if it could not be read as a journal; the
+            journal then began anew, with those keys that could be saved from it.
+    """
+
+    keys: tuple[PublicKey, ...] = ()
+    corrupted: tuple[str, ...] = ()
+    file_set_aside: str | None = None
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """Where pending writes survive the process that acknowledged them.
+
+    Used by one repository of one process, once: `open`, then any number of `append` and `remove`,
+    then `close` or `kill`. It is not opened a second time. The calls to `append` and `remove` take
+    their place in one order at once, so the last call decides about an id, however long each takes
+    to be carried out. They return a future; cancelling it withdraws nothing.
+    """
+
+    async def open(self) -> Recovered:
+        """Open the journal for this process alone and return what it holds.
+
+        Raises:
+            JournalLockedError: another process has it open.
+            JournalError: it cannot be used, or was written by a newer version.
+        """
+        ...
+
+    def append(self, keys: Sequence[PublicKey]) -> Future[None]:
+        """Write keys; they survive the process once the future has its result.
+
+        A key whose id the journal has already takes the place of the earlier one. If the future
+        raises, none of the keys is certain to be there: `JournalFullError` for the bound,
+        `JournalError` for everything else.
+        """
+        ...
+
+    def remove(self, key_ids: Sequence[str]) -> Future[None]:
+        """Take keys out again; ids that are not there are passed over.
+
+        The future raises `JournalError` if that failed; the keys may then still be there.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Carry out every call made so far, and let another process open the journal."""
+        ...
+
+    def kill(self) -> None:
+        """Carry out nothing more and wait for nothing, as a crash would."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many keys it holds, those on their way included."""
         ...

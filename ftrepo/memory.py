@@ -124,11 +124,24 @@ class InMemoryRepository:
         if entry is None:
             return
         with self._recent.timer as now:
-            self._unhold(entry)
-            if now < entry.key.expires:
-                self._recent.add(entry)
-            else:
-                self._recent.expired += 1
+            self._let_go(entry, now)
+
+    def unpin_all(self, key_ids: Iterable[str]) -> None:
+        """Do `unpin` and `confirm` for many keys; a flush has thousands at a time."""
+        with self._recent.timer as now:  # one reading of the clock for all that follows
+            confirmed_s = now.timestamp()
+            for key_id in key_ids:
+                entry = self._pinned.get(key_id)
+                if entry is not None:
+                    entry.confirmed_s = max(entry.confirmed_s, confirmed_s)
+                    self._let_go(entry, now)
+
+    def _let_go(self, pinned: Entry, now: datetime) -> None:
+        self._unhold(pinned)
+        if now < pinned.key.expires:
+            self._recent.add(pinned)
+        else:
+            self._recent.expired += 1
 
     def confirm(self, key_id: str, *, at: datetime | None = None) -> None:
         """Note that the primary has the key. Does nothing if memory does not hold it.

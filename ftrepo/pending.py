@@ -10,8 +10,8 @@ entry is owned by exactly one writer at a time:
                    │ release
                    ▼
                 WAITING ──claim──▶ FLUSHING ──confirm──▶ gone
-                   ▲                   │ release
-                   └───────────────────┘
+                   ▲ ▲                 │ release
+           restore ┘ └─────────────────┘
 
 A flush claims only what waits, so it never sends a key whose `create` is still on its way, and
 two flushes never send the same key.
@@ -74,6 +74,15 @@ class PendingWrites:
         entry = self._entries.get(key_id)
         return entry.key if entry is not None else None
 
+    def is_writing(self, key_id: str) -> bool:
+        """Whether a key's own `create` is under way."""
+        entry = self._entries.get(key_id)
+        return entry is not None and entry.owner is _Owner.WRITING
+
+    def keys(self) -> list[PublicKey]:
+        """Every key held, in the order in which a flush takes them. Some may have expired."""
+        return [entry.key for entry in self._entries.values()]
+
     def key_ids(self) -> list[str]:
         """The ids of every key held, in the order in which a flush takes them."""
         return list(self._entries)
@@ -94,6 +103,16 @@ class PendingWrites:
         self._entries[key.id] = _Entry(key, now_s)
         self._writing += 1
         return True
+
+    def restore(self, key: PublicKey, now_s: float) -> None:
+        """Let a key wait that an earlier process had acknowledged.
+
+        The bound is not asked: to refuse the key would be to lose it. New keys are refused until
+        there is room again. Does nothing if the key is held already.
+        """
+        if key.id not in self._entries:
+            self._entries[key.id] = entry = _Entry(key, now_s)
+            entry.owner = _Owner.WAITING
 
     def is_full(self) -> bool:
         """Whether the bound is reached."""
@@ -135,6 +154,13 @@ class PendingWrites:
         if entry.owner is _Owner.WRITING:
             self._writing -= 1
         return True
+
+    def remove_if_expired(self, key_id: str, now: datetime) -> bool:
+        """Let go of the key under this id if it waits and has expired. True if it was let go."""
+        entry = self._entries.get(key_id)
+        if entry is None or entry.owner is not _Owner.WAITING or not entry.key.has_expired(now):
+            return False
+        return self.remove(key_id)
 
     def remove_expired(self, now: datetime) -> list[PublicKey]:
         """Let go of every expired key that waits, and return them.

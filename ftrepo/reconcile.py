@@ -7,9 +7,12 @@ task       pace                       woken early by
 =========  =========================  =========================================================
 flush      `Policy.flush_interval_s`  the breaker closing; sleeps without a pace while nothing
                                       waits or the breaker is open
-refresh    `refresh_interval_s`       the breaker closing; without a pace if the interval is `None`
+refresh    `refresh_interval_s`       the breaker closing, and the feed of new keys if it may have
+                                      missed some; without a pace if the interval is `None`
 expiry     `expiry_interval_s`        the breaker closing
 probe      `breaker_open_s`           the breaker opening; sleeps while it is closed
+listen     `flush_interval_s`         a key that somebody stores; the pace is that of subscribing
+                                      anew, which waits for the breaker to be closed
 =========  =========================  =========================================================
 
 A refresh or a clean-up that failed is owed. It is tried again when the breaker closes, if it has
@@ -22,30 +25,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftrepo.errors import (
     CircuitOpenError,
-    KeyConflictError,
-    KeyExpiredError,
     PrimaryUnavailableError,
 )
 from ftrepo.events import (
-    ConflictSeen,
     Event,
     ExpiredDeleted,
     Flushed,
     FlushFailed,
-    PendingDropped,
     Refreshed,
 )
+from ftrepo.interface import ChangeFeed
 from ftrepo.resilience.breaker import BreakerState
 
 if TYPE_CHECKING:
+    from ftrepo.custody import Custody
     from ftrepo.guarded import GuardedPrimary
-    from ftrepo.interface import Clock, PrimaryStore
+    from ftrepo.interface import PrimaryStore
     from ftrepo.keys import PublicKey
     from ftrepo.memory import InMemoryRepository
     from ftrepo.pending import PendingWrites
@@ -53,8 +55,26 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ftrepo")
 
+
+SETTLED_AT_ONCE = 500
+"""How many keys are taken note of in one turn of the loop, some milliseconds long, in which no
+caller gets an answer."""
+
+STOP_TRIES_MAX = 10
+"""How often a background task is cancelled before it is left behind."""
+
+STOP_PAUSE_S = 0.2
+"""How long it has, each time, to end."""
+
 _OWED_SHARE = 0.1
 """After which share of its interval a clean-up that the primary missed is tried again."""
+
+
+class _Answer(NamedTuple):
+    """What the primary says of a batch: which ids are bound to other material; and how soon."""
+
+    conflicts: Collection[str]
+    duration_s: float
 
 
 class Reconciler:
@@ -63,10 +83,10 @@ class Reconciler:
     Args:
         primary: the store of record, called only through `guarded`.
         guarded: the way to the primary.
-        cache: keys in memory; every pending key is pinned in it.
-        pending: keys that the primary still has to be told of.
+        custody: keeps the books of what the primary has and what it lacks.
+        cache: keys in memory, the same that the custody has.
+        pending: keys that the primary still has to be told of, likewise.
         policy: the paces and time-outs.
-        now: the calendar time.
         observe: is told of what was done.
     """
 
@@ -75,27 +95,27 @@ class Reconciler:
         *,
         primary: PrimaryStore,
         guarded: GuardedPrimary,
+        custody: Custody,
         cache: InMemoryRepository,
         pending: PendingWrites,
         policy: Policy,
-        now: Clock,
         observe: Callable[[Event], None],
     ) -> None:
         self._primary = primary
         self._guarded = guarded
+        self._custody = custody
         self._cache = cache
         self._pending = pending
         self._policy = policy
-        self._now = now
         self._observe = observe
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing = asyncio.Lock()
         self._batch_max = policy.flush_batch_max
-        self._something_waits = asyncio.Event()
         self._breaker_tripped = asyncio.Event()
         self._wake_flush_now = asyncio.Event()
         self._wake_refresh = asyncio.Event()
         self._wake_expiry = asyncio.Event()
+        self._wake_listen = asyncio.Event()
 
     async def start(self) -> None:
         """Load the primary's keys, if it answers in time, and start the background tasks."""
@@ -106,6 +126,8 @@ class Reconciler:
         if policy.read_policy != "primary-only":
             loaded = await self.refresh()
             bodies["refresh"] = partial(self._refresh_forever, loaded=loaded)
+            if isinstance(self._primary, ChangeFeed):
+                bodies["listen"] = partial(self._listen_forever, self._primary)
         if self._guarded.breaker is not None:
             bodies["probe"] = self._probe_forever
         for name, body in bodies.items():
@@ -113,19 +135,26 @@ class Reconciler:
             self._tasks.append(asyncio.create_task(coroutine, name=f"ftrepo {name}"))
 
     async def stop(self) -> None:
-        """Stop the background tasks. A flush that is cut off gives its keys back."""
-        self.kill()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop the background tasks. A flush that is cut off gives its keys back.
+
+        A driver may swallow a cancellation. So a task that goes on is cancelled again, and left
+        behind in the end: the service must be able to stop.
+        """
+        running = set(self._tasks)
         self._tasks.clear()
+        for _ in range(STOP_TRIES_MAX):
+            if not running:
+                return
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=STOP_PAUSE_S)
+        if running:
+            _log.error("background tasks that cannot be stopped: %s", sorted(map(str, running)))
 
     def kill(self) -> None:
         """Cancel the background tasks and wait for nothing."""
         for task in self._tasks:
             task.cancel()
-
-    def key_waits(self) -> None:
-        """Say that a key waits. The flush comes at the next beat of its interval."""
-        self._something_waits.set()
 
     def breaker_changed(self, new: BreakerState) -> None:
         """Say that the breaker changed: closing is the moment of recovery."""
@@ -134,27 +163,42 @@ class Reconciler:
             self._wake_flush_now.set()
             self._wake_refresh.set()
             self._wake_expiry.set()
+            self._wake_listen.set()
         else:
             self._breaker_tripped.set()
 
     async def flush(self) -> int:
         """Send every waiting key to the primary, in batches, until none waits or a batch fails.
 
+        One batch is under way at a time. While the primary works on it, the books are kept of the
+        one before.
+
         Returns:
             How many keys the primary confirmed.
         """
         confirmed = 0
+        following: list[PublicKey] = []
+        sending = None
         async with self._flushing:
-            self._drop_expired()
-            while batch := self._pending.claim(self._batch_max):
-                try:
-                    done = await self._flush_batch(batch)
-                finally:
-                    # Whatever went wrong, nobody owns these keys any longer.
-                    self._pending.release(key.id for key in batch)
-                if done is None:
-                    break
-                confirmed += done
+            self._custody.drop_expired()
+            batch = self._pending.claim(self._batch_max)
+            try:
+                answer = await self._send(batch) if batch else None
+                while answer is not None:
+                    following = self._pending.claim(self._batch_max)
+                    sending = asyncio.create_task(self._send(following)) if following else None
+                    if sending is not None:
+                        # Let it start: its task, and the task that the call may have of its own.
+                        await asyncio.sleep(0)
+                        await asyncio.sleep(0)
+                    confirmed += await self._settle(batch, answer)
+                    batch, following = following, []
+                    answer = None if sending is None else await sending
+            finally:
+                # Whatever went wrong, nobody owns these keys any longer.
+                self._pending.release(key.id for key in (*batch, *following))
+                if sending is not None:
+                    sending.cancel()
         return confirmed
 
     async def refresh(self) -> bool:
@@ -171,7 +215,7 @@ class Reconciler:
             except PrimaryUnavailableError:
                 return False
             # A cache that is smaller than the fleet keeps what is used, not what is listed last.
-            added += self.learn(page, evict=False)
+            added += self._custody.learn(page, evict=False)
             loaded += len(page)
             if len(page) < limit:
                 self._observe(Refreshed(loaded=loaded, added=added))
@@ -196,54 +240,13 @@ class Reconciler:
         except PrimaryUnavailableError:
             pass  # The guard has reported it, and `_expire_forever` makes up for it.
         finally:
-            self._drop_expired()
+            self._custody.drop_expired()
             from_cache = self._cache.purge_expired()
             self._observe(ExpiredDeleted(from_primary=from_primary, from_cache=from_cache))
         return from_primary, from_cache
 
-    def learn(self, keys: Sequence[PublicKey], *, evict: bool = True) -> int:
-        """Take note that the primary has these keys, and put those into the cache that it lacks.
-
-        What the cache already holds under an id is never overwritten: ids are bound for good, so
-        it is either the same key or a conflict to report.
-
-        Args:
-            keys: as the primary returned them.
-            evict: whether they may push other keys out of a full cache.
-
-        Returns:
-            How many are new in the cache.
-        """
-        added = 0
-        for key in self._cache.confirm_all(keys):
-            if not evict and self._cache.is_full and key.id not in self._cache:
-                continue
-            try:
-                added += self._cache.put(key)
-            except KeyExpiredError:
-                continue
-            except KeyConflictError:
-                self._observe(ConflictSeen(key_id=key.id))
-        for key in keys:
-            held = self._pending.get(key.id)
-            if held is not None and held.same_material(key):
-                self.confirm(key.id)
-        return added
-
-    def confirm(self, key_id: str) -> None:
-        """Take note that the primary has committed a key that memory holds."""
-        if self._pending.remove(key_id):
-            self._cache.unpin(key_id)
-        self._cache.confirm(key_id)
-
-    def forget(self, key_id: str, reason: Literal["expired", "conflict", "shutdown"]) -> None:
-        """Take note that a key will never be in the primary."""
-        self._pending.remove(key_id)
-        self._cache.discard(key_id)
-        self._observe(PendingDropped(key_id=key_id, reason=reason))
-
-    async def _flush_batch(self, batch: list[PublicKey]) -> int | None:
-        """Send one batch. Returns the number confirmed, or `None` if the batch failed."""
+    async def _send(self, batch: list[PublicKey]) -> _Answer | None:
+        """Send one batch. Returns what the primary says, or `None` if that failed."""
         now_s = asyncio.get_running_loop().time
         started_s = now_s()
         send = partial(self._primary.create_many, batch)
@@ -257,16 +260,24 @@ class Reconciler:
             waiting = len(self._pending)
             self._observe(FlushFailed(attempted=len(batch), remaining=waiting, error=error))
             return None
-        for key in batch:
-            if key.id in conflicts:
-                self.forget(key.id, "conflict")
-            else:
-                self.confirm(key.id)
         self._batch_max = min(2 * self._batch_max, self._policy.flush_batch_max)
-        confirmed = len(batch) - len(conflicts)
-        waiting, duration_s = len(self._pending), now_s() - started_s
-        self._observe(Flushed(confirmed=confirmed, remaining=waiting, duration_s=duration_s))
-        return confirmed
+        return _Answer(conflicts, now_s() - started_s)
+
+    async def _settle(self, batch: list[PublicKey], answer: _Answer) -> int:
+        """Take note of what the primary says of a batch. Returns the number confirmed."""
+        for key in batch:
+            if key.id in answer.conflicts:
+                self._custody.forget(key.id, "conflict")
+        confirmed = [key.id for key in batch if key.id not in answer.conflicts]
+        for start in range(0, len(confirmed), SETTLED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            self._custody.confirm_all(confirmed[start : start + SETTLED_AT_ONCE])
+        waiting = len(self._pending)
+        self._observe(
+            Flushed(confirmed=len(confirmed), remaining=waiting, duration_s=answer.duration_s)
+        )
+        return len(confirmed)
 
     def _make_smaller(self, batch: list[PublicKey]) -> None:
         # A batch may fail because it is too large for the time-out, or because of one key in it.
@@ -275,15 +286,11 @@ class Reconciler:
             self._pending.release([batch[0].id], to_back=True)
         self._batch_max = max(1, len(batch) // 2)
 
-    def _drop_expired(self) -> None:
-        for key in self._pending.remove_expired(self._now()):
-            self.forget(key.id, "expired")
-
     async def _flush_forever(self) -> None:
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         while True:
-            await self._something_waits.wait()
+            await self._custody.something_waits.wait()
             if self._guarded.is_closed:
                 self._wake_flush_now.clear()
                 pause_s = _until_next_beat_s(loop.time() - start_s, self._policy.flush_interval_s)
@@ -294,7 +301,7 @@ class Reconciler:
             if self._guarded.is_closed:
                 await self.flush()
             if not self._pending:
-                self._something_waits.clear()
+                self._custody.something_waits.clear()
 
     async def _refresh_forever(self, *, loaded: bool) -> None:
         while True:
@@ -303,6 +310,31 @@ class Reconciler:
             else:
                 await self._until_worth_a_try(self._wake_refresh)
             loaded = await self.refresh()
+
+    async def _listen_forever(self, feed: ChangeFeed) -> None:
+        while True:
+            try:
+                await self._listen(feed)
+            except Exception as error:  # whatever a driver raises: a feed is a convenience
+                _log.info("new keys are not announced for now: %s", error)
+            # However the feed fails, the primary is asked for another one at most once a beat.
+            await asyncio.sleep(self._policy.flush_interval_s)
+            while not self._guarded.is_closed:
+                self._wake_listen.clear()
+                await self._wake_listen.wait()
+
+    async def _listen(self, feed: ChangeFeed) -> None:
+        loop = asyncio.get_running_loop()
+        refresh_s = loop.time()
+        async with aclosing(feed.changes()) as changes:
+            async for keys in changes:
+                if keys is not None:
+                    self._custody.learn(keys)
+                    continue
+                # Many large batches would ask for one refresh after another: one a beat will do.
+                await asyncio.sleep(refresh_s - loop.time())
+                self._wake_refresh.set()
+                refresh_s = loop.time() + self._policy.flush_interval_s
 
     async def _expire_forever(self) -> None:
         pause_s = self._policy.expiry_interval_s

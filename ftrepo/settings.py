@@ -55,6 +55,7 @@ def setting(
     unit: str = "",
     above: float = -math.inf,
     least: float = -math.inf,
+    secret: bool = False,
 ) -> Any:
     """Declare one field of a settings dataclass.
 
@@ -66,11 +67,13 @@ def setting(
             bounded by `SECONDS_MAX`.
         above: a number must be greater than this.
         least: a number must be at least this.
+        secret: its value is never shown in an error.
     """
     most = SECONDS_MAX if unit == "s" else math.inf
     bounds = {"above": above, "least": least, "most": most}
     return dataclasses.field(
-        default=default, metadata={"doc": doc, "source": source, "unit": unit, "bounds": bounds}
+        default=default,
+        metadata={"doc": doc, "source": source, "unit": unit, "bounds": bounds, "secret": secret},
     )
 
 
@@ -86,6 +89,7 @@ class _Kind:
             self.choices = typing.get_args(self.type)
         self.unit: str = field.metadata["unit"]
         self.bounds: Mapping[str, float] = field.metadata["bounds"]
+        self.secret: bool = field.metadata["secret"]
 
     def converted(self, value: object) -> object:
         """Return the value in the field's own type. Raises `ValueError` if it does not fit."""
@@ -95,6 +99,8 @@ class _Kind:
             fits = isinstance(value, str) and value in self.choices
         elif self.type is bool:
             fits = isinstance(value, bool)
+        elif self.type is str:
+            fits = isinstance(value, str)
         else:
             value = self._number(value)
             fits = self._is_within(value)
@@ -123,6 +129,8 @@ class _Kind:
             words = " or ".join(json.dumps(choice) for choice in self.choices)
         elif self.type is bool:
             words = "true or false"
+        elif self.type is str:
+            words = "text"
         else:
             words = "a whole number" if self.type is int else "a number"
             words += f" of {_UNIT_WORDS.get(self.unit, self.unit)}" if self.unit else ""
@@ -152,7 +160,7 @@ def checked(cls: type[Any], name: str, value: object) -> object:
     try:
         return kind.converted(value)
     except (ValueError, OverflowError):
-        shown = _toml_value(value)
+        shown = "…" if kind.secret else _toml_value(value)
         raise PolicyError(f"{name} = {shown} is not possible; allowed: {kind.allowed()}") from None
 
 
@@ -222,7 +230,9 @@ def to_toml(settings: Any, *, comments: bool = True) -> str:
             default = f"Default: {_toml_value(row.default)} ({row.source})."
             notes = (row.doc, f"Allowed: {row.allowed}.", default)
             written += [textwrap.fill(note, _LINE_CHARACTERS, **_COMMENT) for note in notes]
-        written.append(f"{row.name} = {_toml_value(getattr(settings, row.name))}")
+        value = getattr(settings, row.name)
+        text = json.dumps(value) if isinstance(value, str) else _toml_value(value)
+        written.append(f"{row.name} = {text}")
         if comments:
             written.append("")
     return "\n".join(written).rstrip("\n") + "\n"

@@ -8,6 +8,8 @@ from typing import Any
 
 from hypothesis import settings
 
+pytest_plugins = ["postgres"]
+
 LOCAL = ("127.", "::1", "localhost")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ftrepo.events import Event
 from ftrepo.fault_tolerant import FaultTolerantRepository
+from ftrepo.interface import Journal
 from ftrepo.keys import Algorithm, PublicKey
 from ftrepo.policy import Policy
 from sim.loop import VirtualTimeLoop, run_virtual
@@ -56,9 +57,11 @@ class Laboratory:
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.loop.time())
 
-    def repository(self, policy: Policy | None = None) -> FaultTolerantRepository:
+    def repository(
+        self, policy: Policy | None = None, *, journal: Journal | None = None
+    ) -> FaultTolerantRepository:
         return FaultTolerantRepository(
-            self.primary, policy, now=self.now, observers=[self.events.append]
+            self.primary, policy, now=self.now, observers=[self.events.append], journal=journal
         )
 
     def seen(self, kind: type[Event]) -> list[Event]:

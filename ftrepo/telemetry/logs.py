@@ -19,6 +19,9 @@ from ftrepo.events import (
     ExpiredDeleted,
     Flushed,
     FlushFailed,
+    JournalFailed,
+    JournalKept,
+    JournalRecovered,
     KeyCreated,
     PendingDropped,
     PrimaryFailed,
@@ -42,6 +45,9 @@ _LEVELS: dict[type[Event], int] = {
     Refreshed: logging.DEBUG,
     ExpiredDeleted: logging.DEBUG,
     BreakerChanged: logging.WARNING,
+    JournalRecovered: logging.INFO,
+    JournalFailed: logging.ERROR,
+    JournalKept: logging.WARNING,
 }
 
 
@@ -52,6 +58,8 @@ def log_event(event: Event) -> None:
         level = logging.INFO
     elif isinstance(event, KeyCreated) and event.durability is Durability.MEMORY:
         level = logging.WARNING
+    elif isinstance(event, JournalRecovered) and (event.corrupted or event.file_set_aside):
+        level = logging.ERROR
     if not _log.isEnabledFor(level):
         return
     values = {f.name: _plain(getattr(event, f.name)) for f in fields(event)}

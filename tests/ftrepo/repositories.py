@@ -13,17 +13,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from ftrepo.fault_tolerant import FaultTolerantRepository
+from ftrepo.interface import PrimaryStore
 from ftrepo.memory import InMemoryRepository
 from ftrepo.policy import Policy, named_policies
 from sim.loop import VirtualTimeLoop, run_virtual
+from sim.world.journal import SimulatedDisk, SimulatedJournal
 from sim.world.primary import SimulatedPrimary
 from sim.world.scenario import PrimarySettings
 from tests.laboratory import EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from ftrepo.interface import PublicKeyRepository
 
@@ -47,14 +50,19 @@ class RepositoryUnderTest:
     """How the contract suite gets at one kind of repository.
 
     Attributes:
-        open: gives an empty repository, which takes the calendar time from the clock.
+        open: gives an empty repository, which takes the calendar time from the clock. It gets the
+            clock and the values of `fixtures`.
         run: runs a coroutine to its end, on the event loop that the repository needs.
         is_primary_store: whether it is a `PrimaryStore` too.
+        fixtures: the names of the fixtures that `open` needs.
+        marks: what pytest selects its tests by.
     """
 
-    open: Callable[[SettableClock], AbstractAsyncContextManager[PublicKeyRepository]]
+    open: Callable[..., AbstractAsyncContextManager[PublicKeyRepository]]
     run: Callable[[Coroutine[Any, Any, None]], object] = asyncio.run
     is_primary_store: bool
+    fixtures: Sequence[str] = ()
+    marks: Sequence[pytest.MarkDecorator] = ()
 
 
 @asynccontextmanager
@@ -96,6 +104,36 @@ async def before_memory(clock: SettableClock) -> AsyncIterator[PublicKeyReposito
         yield repository
 
 
+@asynccontextmanager
+async def in_postgres(clock: SettableClock, dsn: str) -> AsyncIterator[PublicKeyRepository]:
+    """The store of record. A crowded machine may be slow, which is not what is tested here."""
+    from ftrepo.postgres import ConnectionSettings, Pool, PoolSettings, PostgresRepository
+
+    connection = ConnectionSettings(dsn=dsn, connect_timeout_s=10.0, statement_timeout_s=10.0)
+    async with Pool(connection, PoolSettings(acquire_timeout_s=10.0)) as pool:
+        async with pool.connection() as session:
+            await session.execute("TRUNCATE public_keys")
+        yield PostgresRepository(pool, now=clock)
+
+
+@asynccontextmanager
+async def before_postgres(clock: SettableClock, dsn: str) -> AsyncIterator[PublicKeyRepository]:
+    """The facade before the store of record."""
+    patient = Policy(insert_timeout_s=10.0, select_timeout_s=10.0, delete_timeout_s=10.0)
+    async with in_postgres(clock, dsn) as primary:
+        assert isinstance(primary, PrimaryStore)
+        async with FaultTolerantRepository(primary, patient, now=clock) as repository:
+            yield repository
+
+
+@asynccontextmanager
+async def with_journal(clock: SettableClock) -> AsyncIterator[PublicKeyRepository]:
+    """The facade with a journal on a simulated disk."""
+    journal = SimulatedJournal(SimulatedDisk())
+    async with FaultTolerantRepository(_primary(clock), now=clock, journal=journal) as repository:
+        yield repository
+
+
 def in_virtual_time(test: Coroutine[Any, Any, None]) -> None:
     """Run a test on the laboratory's loop."""
 
@@ -110,6 +148,9 @@ REPOSITORIES: dict[str, RepositoryUnderTest] = {
     "simulated primary": RepositoryUnderTest(
         open=simulated_primary, run=in_virtual_time, is_primary_store=True
     ),
+    "fault-tolerant, with a journal": RepositoryUnderTest(
+        open=with_journal, run=in_virtual_time, is_primary_store=False
+    ),
     "fault-tolerant, before memory": RepositoryUnderTest(
         open=before_memory, is_primary_store=False
     ),
@@ -119,4 +160,16 @@ REPOSITORIES: dict[str, RepositoryUnderTest] = {
         )
         for name, policy in named_policies().items()
     },
+    "PostgreSQL": RepositoryUnderTest(
+        open=in_postgres,
+        is_primary_store=True,
+        fixtures=("public_keys_database",),
+        marks=(pytest.mark.postgres,),
+    ),
+    "fault-tolerant, before PostgreSQL": RepositoryUnderTest(
+        open=before_postgres,
+        is_primary_store=False,
+        fixtures=("public_keys_database",),
+        marks=(pytest.mark.postgres,),
+    ),
 }

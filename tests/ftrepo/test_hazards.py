@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from ftrepo.errors import KeyConflictError
 from ftrepo.events import Flushed, FlushFailed, PendingDropped
 from ftrepo.interface import Durability
 from ftrepo.policy import Policy
@@ -166,3 +167,34 @@ def test_a_flush_that_fails_half_way_keeps_the_rest() -> None:
             assert len(lab.primary) == 30
 
     run_laboratory(story, [refuse(1.0, 9.0), refuse(10.0, 12.0)])
+
+
+@pytest.mark.parametrize("ending", ["time-out", "cancellation"])
+def test_what_one_create_is_refused_another_is_not_promised(ending: str) -> None:
+    """Of two creates of one key, one is told of a conflict; the other, which ends later, too."""
+    key, calls = make_key("a"), 0
+
+    async def story(lab: Laboratory) -> None:
+        async def insert(_: object) -> Durability:
+            nonlocal calls
+            calls += 1
+            await asyncio.sleep(10.0 if calls == 1 else 0.1)
+            raise KeyConflictError("bound to other material")
+
+        lab.primary.create = insert  # type: ignore[method-assign]
+        async with lab.repository(Policy(breaker=False)) as repo:
+            first = asyncio.create_task(repo.create(key))
+            await asyncio.sleep(0.1)
+            with pytest.raises(KeyConflictError):
+                await repo.create(key)
+            if ending == "cancellation":
+                first.cancel()
+            with pytest.raises((KeyConflictError, asyncio.CancelledError)):
+                await first
+            assert key.id not in repo.pending
+            assert key.id not in repo.cache
+            # Nothing is left of it: the next create of this id is judged by itself.
+            lab.primary.create = lab.primary.__class__.create.__get__(lab.primary)  # type: ignore[method-assign]
+            assert await repo.create(key) is Durability.PRIMARY
+
+    run_laboratory(story)

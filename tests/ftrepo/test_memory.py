@@ -157,6 +157,18 @@ class TestPut:
             repository.put(make_key("a", lifetime_s=10))
         assert len(repository) == 0
 
+    def test_many_are_unpinned_and_confirmed_at_once(self, clock: SettableClock) -> None:
+        """`unpin_all` does what `unpin` and `confirm` do for each; the bound holds again."""
+        repository = of_size(clock, 2)
+        for key_id in "abcd":
+            repository.put(make_key(key_id, lifetime_s=10 if key_id == "d" else 1e6))
+            repository.pin(key_id)
+        clock.advance(10)
+        repository.unpin_all(["a", "unknown", "b", "c", "d", "a"])
+        assert held(repository) == "bc"
+        assert repository.confirmed_at("c") == clock.now
+        assert repository.purge_expired() == 1
+
     @pytest.mark.parametrize("pinned", [False, True])
     def test_an_expired_key_gives_its_id_free(self, clock: SettableClock, pinned: bool) -> None:
         """The id of an expired key can be bound anew; a pin goes over to the successor."""

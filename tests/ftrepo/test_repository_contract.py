@@ -23,23 +23,30 @@ Scenario = Callable[[PublicKeyRepository, SettableClock], Awaitable[None]]
 PrimaryScenario = Callable[[PrimaryStore, SettableClock], Awaitable[None]]
 
 
-@pytest.fixture(params=REPOSITORIES)
+def _named(name: str, under_test: RepositoryUnderTest) -> object:
+    return pytest.param(under_test, id=name, marks=under_test.marks)
+
+
+@pytest.fixture(params=[_named(*each) for each in REPOSITORIES.items()])
 def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
     """Run a scenario against an empty repository of each kind, on the loop that it needs."""
-    return _runner(REPOSITORIES[request.param])
+    return _runner(request)
 
 
-@pytest.fixture(params=[name for name, each in REPOSITORIES.items() if each.is_primary_store])
+@pytest.fixture(params=[_named(*each) for each in REPOSITORIES.items() if each[1].is_primary_store])
 def run_primary(request: pytest.FixtureRequest) -> Callable[[PrimaryScenario], None]:
     """Run a scenario against an empty repository of each kind that is a primary store."""
-    return _runner(REPOSITORIES[request.param])  # type: ignore[return-value]
+    return _runner(request)  # type: ignore[return-value]
 
 
-def _runner(under_test: RepositoryUnderTest) -> Callable[[Scenario], None]:
+def _runner(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    under_test: RepositoryUnderTest = request.param
+    needed = [request.getfixturevalue(name) for name in under_test.fixtures]
+
     def run(scenario: Scenario) -> None:
         async def body() -> None:
             clock = SettableClock()
-            async with under_test.open(clock) as repository:
+            async with under_test.open(clock, *needed) as repository:
                 await scenario(repository, clock)
 
         under_test.run(body())
@@ -191,6 +198,20 @@ class TestPublicKeyRepository:
 
         run(scenario)
 
+    def test_an_id_is_free_when_its_key_has_expired(self, run: Callable[[Scenario], None]) -> None:
+        """An expired key's id is free for its successor even before it was deleted."""
+        successor = make_key("a", material="other")
+
+        async def scenario(repository: PublicKeyRepository, clock: SettableClock) -> None:
+            await repository.create(make_key("a", lifetime_s=10))
+            clock.advance(10)
+            await repository.create(successor)
+            assert await repository.get("a") == successor
+            await repository.delete_expired()
+            assert await repository.get("a") == successor
+
+        run(scenario)
+
     def test_an_id_is_free_after_deletion(self, run: Callable[[Scenario], None]) -> None:
         """Once an expired key was deleted, its id can be given to another."""
         successor = make_key("a", material="other")
@@ -239,6 +260,20 @@ class TestPrimaryStore:
             assert set(await store.create_many(batch)) == {"b"}
             assert await store.get("b") == first
             assert [await store.get("a"), await store.get("c")] == [batch[0], batch[2]]
+
+        run_primary(scenario)
+
+    def test_a_batch_takes_the_ids_of_expired_keys(
+        self, run_primary: Callable[[PrimaryScenario], None]
+    ) -> None:
+        """`create_many` stores a key whose id an expired one still has, beside all the others."""
+        batch = [make_key(name, material="other") for name in "abc"]
+
+        async def scenario(store: PrimaryStore, clock: SettableClock) -> None:
+            await store.create_many([make_key("a", lifetime_s=10), make_key("b")])
+            clock.advance(10)
+            assert set(await store.create_many(batch)) == {"b"}
+            assert [await store.get(name) for name in "ac"] == [batch[0], batch[2]]
 
         run_primary(scenario)
 
