@@ -1,23 +1,22 @@
 """What plays in one run: the service under test, and the world around it.
 
-* the primary, which fails as the schedule says (`world.primary`),
+* the primary, which fails as the schedule says (`sim.stage`),
 * callers of `get`, one task for each arrival, who give up at their deadline,
 * the instance's own rotation of keys, and its restarts,
-* peers: SimPy processes that publish their keys straight to the primary while it works,
+* peers: other instances, which publish their keys straight to the primary while it works,
 * a sampler of the cache and the pending writes.
 
 Everything random was drawn before the run begins. So two policies on one seed meet the same
 outages, requests, latencies and failures, and differ by nothing but what they do about them.
+
+A play does not know whether its time is virtual, nor whether its primary is simulated.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from datetime import datetime, timedelta
 
 import numpy as np
-import simpy
 
 from ftrepo.errors import FtrepoError, KeyNotFoundError, KeyUnavailableError
 from ftrepo.events import Event, Flushed, KeyCreated
@@ -26,13 +25,14 @@ from ftrepo.interface import Durability
 from ftrepo.keys import PublicKey
 from ftrepo.policy import Policy
 from sim.history import CreateOutcome, GetOutcome, History
-from sim.loop import VirtualTimeLoop
 from sim.recorder import Recorder
+from sim.stage import RunClock, Stage
 from sim.world.condense import Timeline
 from sim.world.faults import CallDraw
-from sim.world.issuers import EPOCH, OBSERVED, Demand, Issuer, KeyMint, rotation_times_s
-from sim.world.outages import OutageMode
-from sim.world.primary import CALL_DRAW, SimulatedPrimary, call_draws
+from sim.world.issuers import OBSERVED, Demand, Issuer, KeyMint, rotation_times_s
+from sim.world.journal import SimulatedDisk, SimulatedJournal
+from sim.world.outages import SEVERED, Schedule
+from sim.world.primary import CALL_DRAW, call_draws
 from sim.world.scenario import Scenario
 from sim.world.streams import Streams
 
@@ -55,34 +55,42 @@ _OUTCOMES = {
 
 
 class Play:
-    """Everything that plays in one run, on the loop that it plays on. See the module."""
+    """Everything that plays in one run, on the loop that it plays on. See the module.
+
+    Args:
+        stage: the primary.
+        clock: the time of the run, which begins when the play does.
+        scenario: what happens.
+        policy: how the repository behaves.
+        streams: the run's random numbers.
+        timeline: when it happens.
+    """
 
     def __init__(
         self,
-        loop: VirtualTimeLoop,
+        stage: Stage,
+        clock: RunClock,
+        *,
         scenario: Scenario,
         policy: Policy,
         streams: Streams,
         timeline: Timeline,
     ) -> None:
-        self.loop = loop
+        self.loop = asyncio.get_running_loop()
+        self.stage = stage
+        self.clock = clock
         self.scenario = scenario
         self.policy = policy
         self.timeline = timeline
+        self.outages = Schedule(timeline.outages)
         self.recorder = Recorder()
-        self._now_s, self._now = 0.0, EPOCH
         self.mint = KeyMint(streams, scenario.keys.lifetime_s)
-        self.primary = SimulatedPrimary(
-            loop,
-            scenario.primary,
-            outages=timeline.outages,
-            rng=streams.generator("primary"),
-            now=self.now,
-        )
         self.issuers = [Issuer() for _ in range(scenario.keys.peers + 1)]
         self.phases = streams.generator("rotation").random(len(self.issuers)).tolist()
         self.arrivals_s = scenario.draw_arrivals(streams, timeline).tolist()
         self._draw_requests(streams)
+        has_disk = scenario.service.journal and policy.pending_writes
+        self.disk = SimulatedDisk() if has_disk else None
         self.repository = self._new_repository()
         self.calls: set[asyncio.Task[None]] = set()
 
@@ -98,37 +106,41 @@ class Play:
         # Attempts to create are numbered from the start, so the nth meets the same luck everywhere.
         self.create_draws = call_draws(primary.insert, streams.generator("create"))
 
-    def now(self) -> datetime:
-        """The calendar time. Asked many times at one instant, so the last answer is kept."""
-        now_s = self.loop.time()
-        if now_s != self._now_s:
-            self._now_s, self._now = now_s, EPOCH + timedelta(seconds=now_s)
-        return self._now
-
     async def play(self) -> History:
         """Play the whole run."""
-        self._publish_earlier_keys()
-        for number in range(1, len(self.issuers)):
-            self.loop.env.process(self._peer(number))
+        await self._publish_earlier_keys()
+        self.clock.begin()
+        await self.stage.begin()
+        peers = [
+            self.loop.create_task(self._be_peer(number)) for number in range(1, len(self.issuers))
+        ]
         pace_s = self.timeline.duration_s / SAMPLES
         self.loop.call_soon(self._sample_forever, pace_s)
         self._next_arrival(0)
-        await self._live()
-        await self._settle()
-        history = self.recorder.history(
+        try:
+            await self._live()
+            await self._settle()
+            ledger = await self.stage.end()
+        finally:
+            for peer in peers:
+                peer.cancel()
+            self.repository.kill()
+        return self.recorder.history(
             warmup_s=self.scenario.warmup_s,
             timeline=self.timeline,
-            primary=self.primary,
+            ledger=ledger,
             repository=self.repository,
         )
-        self.repository.kill()
-        return history
 
     # The observed instance
 
     def _new_repository(self) -> FaultTolerantRepository:
         return FaultTolerantRepository(
-            self.primary, self.policy, now=self.now, observers=[self._observe]
+            self.stage.store,
+            self.policy,
+            now=self.clock.now,
+            observers=[self._observe],
+            journal=None if self.disk is None else SimulatedJournal(self.disk),
         )
 
     async def _live(self) -> None:
@@ -138,7 +150,7 @@ class Play:
         for end_s in [*restarts_s, self.timeline.duration_s]:
             await self.repository.__aenter__()
             rotation = self.loop.create_task(self._rotate())
-            await asyncio.sleep(end_s - self.loop.time())
+            await asyncio.sleep(end_s - self.clock.time())
             rotation.cancel()
             if end_s < self.timeline.duration_s:
                 self.repository.kill()
@@ -153,25 +165,25 @@ class Play:
         )
         await self._publish_new_key()
         for moment_s in times_s:
-            if moment_s > self.loop.time():
-                await asyncio.sleep(moment_s - self.loop.time())
+            if moment_s > self.clock.time():
+                await asyncio.sleep(moment_s - self.clock.time())
                 await self._publish_new_key()
 
     async def _publish_new_key(self) -> None:
-        key = self.mint.make(self.loop.time())
+        key = self.mint.make(self.clock.time())
         while not await self._create(key):
             await asyncio.sleep(CREATE_RETRY_S)
-            if key.has_expired(self.now()):
-                key = self.mint.make(self.loop.time())
+            if key.has_expired(self.clock.now()):
+                key = self.mint.make(self.clock.time())
 
     async def _create(self, key: PublicKey) -> bool:
         CALL_DRAW.set(next(self.create_draws))
-        started_s = self.loop.time()
+        started_s = self.clock.time()
         try:
             outcome = _OUTCOMES[await self.repository.create(key)]
         except FtrepoError:
             outcome = CreateOutcome.FAILED
-        now_s = self.loop.time()
+        now_s = self.clock.time()
         self.recorder.creates.append((started_s, now_s - started_s, outcome))
         if outcome is CreateOutcome.FAILED:
             return False
@@ -191,7 +203,8 @@ class Play:
 
     def _next_arrival(self, number: int) -> None:
         if number < len(self.arrivals_s):
-            self.loop.call_at(self.arrivals_s[number], self._arrive, number)
+            moment_s = self.clock.loop_time(self.arrivals_s[number])
+            self.loop.call_at(moment_s, self._arrive, number)
 
     def _arrive(self, number: int) -> None:
         self._next_arrival(number + 1)
@@ -205,15 +218,15 @@ class Play:
         """The key that this caller's token was signed with, or the id that a forger made up."""
         if self.unknown[number]:
             return f"forged-{number}"
-        signed_s = self.loop.time() - self.token_age_s[number]
+        signed_s = self.clock.time() - self.token_age_s[number]
         key = self.issuers[self.issuer[number]].key_used_at(signed_s)
         # A token cannot outlive its key in a healthy world; if a key could not be replaced in time,
         # its issuer signs nothing that anybody would have to verify.
-        return None if key is None or key.has_expired(self.now()) else key
+        return None if key is None or key.has_expired(self.clock.now()) else key
 
     async def _get(self, number: int, wanted: PublicKey | str) -> None:
         CALL_DRAW.set(CallDraw(self.select_s[number], self.get_failure[number], 0.0, 0.0))
-        started_s = self.loop.time()
+        started_s = self.clock.time()
         task = asyncio.current_task()
         assert task is not None
         timer = self.loop.call_later(self.scenario.caller.deadline_s, task.cancel)
@@ -232,49 +245,55 @@ class Play:
         except Exception:
             outcome = GetOutcome.ERROR
         else:
-            right = (key is wanted or key == wanted) and not key.has_expired(self.now())
+            right = (key is wanted or key == wanted) and not key.has_expired(self.clock.now())
             outcome = GetOutcome.RIGHT if right else GetOutcome.WRONG
         timer.cancel()
         if eligible and isinstance(wanted, PublicKey) and outcome is not GetOutcome.RIGHT:
-            eligible = not wanted.has_expired(self.now())
-        latency_s = self.loop.time() - started_s
+            eligible = not wanted.has_expired(self.clock.now())
+        latency_s = self.clock.time() - started_s
         self.recorder.gets.append((number, started_s, latency_s, outcome, eligible))
 
     # The rest of the world
 
-    def _publish_earlier_keys(self) -> None:
+    async def _publish_earlier_keys(self) -> None:
         """Let every issuer have made its keys on schedule before the run begins."""
+        valid = []
         for issuer, phase in zip(self.issuers, self.phases, strict=True):
             for created_s in rotation_times_s(self.scenario.keys, phase, 0.0):
                 key = self.mint.make(created_s)
-                if not key.has_expired(self.now()):
-                    self.primary.commit(key)
+                if not key.has_expired(self.clock.now()):
+                    valid.append(key)
                 issuer.use(key, created_s)
+        await self.stage.publish(valid)
 
-    def _peer(self, number: int) -> Generator[simpy.Event, None, None]:
-        env, primary = self.loop.env, self.primary
+    async def _be_peer(self, number: int) -> None:
+        """Publish the keys of another instance on schedule, or when the primary can take them."""
         times_s = rotation_times_s(
             self.scenario.keys, self.phases[number], self.timeline.duration_s
         )
         for moment_s in times_s:
-            if moment_s <= env.now:
+            if moment_s <= self.clock.time():
                 continue
-            yield env.timeout(moment_s - env.now)
-            while (outage := primary.faults.at(env.now)) is not None and outage.mode in (
-                OutageMode.REFUSE,
-                OutageMode.HANG,
-            ):
-                yield env.timeout(outage.end_s - env.now)
-            key = self.mint.make(env.now)
-            primary.commit(key)
-            self.issuers[number].use(key, env.now)
+            await asyncio.sleep(moment_s - self.clock.time())
+            writable_s = self._writable_s(self.clock.time())
+            if writable_s > self.clock.time():
+                await asyncio.sleep(writable_s - self.clock.time())
+            key = self.mint.make(self.clock.time())
+            await self.stage.publish([key])
+            self.issuers[number].use(key, self.clock.time())
+
+    def _writable_s(self, now_s: float) -> float:
+        """The first moment from now on at which other instances can write to the primary."""
+        while (outage := self.outages.at(now_s)) is not None and outage.mode in SEVERED:
+            now_s = outage.end_s
+        return now_s
 
     def _observe(self, event: Event) -> None:
         self.recorder.observe(event)
         if isinstance(event, KeyCreated | Flushed):
-            self.recorder.sample(self.loop.time(), self.repository)
+            self.recorder.sample(self.clock.time(), self.repository)
 
     def _sample_forever(self, pace_s: float) -> None:
-        self.recorder.sample(self.loop.time(), self.repository)
-        if self.loop.time() + pace_s < self.timeline.duration_s:
+        self.recorder.sample(self.clock.time(), self.repository)
+        if self.clock.time() + pace_s < self.timeline.duration_s:
             self.loop.call_later(pace_s, self._sample_forever, pace_s)

@@ -1,4 +1,4 @@
-"""Collects what happens in a simulated run, and hands it over as a `History`."""
+"""Collects what happens in a run, and hands it over as a `History`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sim.history import (
     Samples,
     Span,
 )
+from sim.stage import Ledger
 from sim.world.condense import Timeline
 from sim.world.issuers import EPOCH
-from sim.world.primary import SimulatedPrimary
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Recorder:
         *,
         warmup_s: float,
         timeline: Timeline,
-        primary: SimulatedPrimary,
+        ledger: Ledger,
         repository: FaultTolerantRepository,
     ) -> History:
         """Return the columns, when the run is over."""
@@ -69,10 +69,10 @@ class Recorder:
             duration_s=timeline.duration_s,
             gets=self._gets(),
             creates=self._creates(),
-            keys=self._keys(primary, repository),
+            keys=self._keys(ledger, repository),
             samples=self._samples(),
             outages=_intervals([(o.start_s, o.end_s) for o in timeline.outages]),
-            attempts_s=np.array(primary.attempts_s),
+            attempts_s=np.array(ledger.attempts_s),
             spans=tuple(
                 Span(
                     start_s=segment.run_start_s,
@@ -99,9 +99,9 @@ class Recorder:
             outcome=np.array([row[2] for row in self.creates], dtype=np.uint8),
         )
 
-    def _keys(self, primary: SimulatedPrimary, repository: FaultTolerantRepository) -> Keys:
+    def _keys(self, ledger: Ledger, repository: FaultTolerantRepository) -> Keys:
         rows = [
-            (acknowledged_s, *self._end_of(key, primary, repository))
+            (acknowledged_s, *self._end_of(key, ledger, repository))
             for key, acknowledged_s in self.acknowledged.values()
         ]
         return Keys(
@@ -111,9 +111,9 @@ class Recorder:
         )
 
     def _end_of(
-        self, key: PublicKey, primary: SimulatedPrimary, repository: FaultTolerantRepository
+        self, key: PublicKey, ledger: Ledger, repository: FaultTolerantRepository
     ) -> tuple[float, KeyEnd]:
-        committed_s = primary.committed_s.get(key.id)
+        committed_s = ledger.committed_s.get(key.id)
         if committed_s is not None:
             return committed_s, KeyEnd.COMMITTED
         dropped = self.dropped.get(key.id)

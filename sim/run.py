@@ -12,6 +12,7 @@ from ftrepo.policy import Policy
 from sim.history import History
 from sim.loop import VirtualTimeLoop, run_virtual
 from sim.play import Play
+from sim.stage import RunClock, SimulatedStage
 from sim.world.condense import Timeline
 from sim.world.errors import InputError
 from sim.world.scenario import RECOVERY_S, Scenario
@@ -60,7 +61,12 @@ def run(
         _check_memory(policy)
 
     async def main(loop: VirtualTimeLoop) -> History:
-        return await Play(loop, scenario, policy, streams, timeline).play()
+        clock = RunClock(loop)
+        stage = SimulatedStage(loop, clock, scenario, timeline, streams)
+        play = Play(
+            stage, clock, scenario=scenario, policy=policy, streams=streams, timeline=timeline
+        )
+        return await play.play()
 
     return Result(
         scenario=scenario,

@@ -133,7 +133,11 @@ def experiment(
 
 def figures_of(scenario: Scenario, policy: Policy, seed: int, replication: int) -> RunFigures:
     """Play one run and keep its figures."""
-    history = run(scenario, policy, seed=seed, replication=replication).history
+    return figures_from(run(scenario, policy, seed=seed, replication=replication).history)
+
+
+def figures_from(history: History) -> RunFigures:
+    """Return what is kept of a run, simulated or real."""
     outages, share = exposure(history)
     return RunFigures(measure(history), outages, share, history.duration_s)
 

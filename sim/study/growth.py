@@ -10,7 +10,7 @@ import numpy as np
 from sim.history import Floats, History
 from sim.measures import MEASURES
 from sim.study.theory import cached_keys
-from sim.world.outages import Outage, OutageMode
+from sim.world.outages import PARTIAL, Outage
 from sim.world.scenario import Scenario
 
 
@@ -52,7 +52,7 @@ def pending_after_start(history: History, outage: Outage, elapsed_s: Floats) -> 
 
 def longest_full_outage(outages: Sequence[Outage]) -> Outage | None:
     """The longest outage in which every call fails; `None` if there is none."""
-    full = [each for each in outages if each.mode in (OutageMode.REFUSE, OutageMode.HANG)]
+    full = [each for each in outages if each.mode not in PARTIAL]
     return max(full, key=lambda each: each.duration_s, default=None)
 
 

@@ -38,7 +38,12 @@ from sim.world.scenario import (
     Scenario,
     ServiceSettings,
 )
-from sim.world.scenario_file import load_scenario, named_scenarios, read_scenario
+from sim.world.scenario_file import (
+    load_scenario,
+    named_scenarios,
+    read_scenario,
+    with_primary,
+)
 from sim.world.settings import Assumption
 from sim.world.streams import Streams
 from sim.world.traffic import ArrivalPattern, Bursts, Constant, DailyCycle, Poisson
@@ -85,6 +90,7 @@ __all__ = [
     "read_access_log",
     "read_scenario",
     "read_trace",
+    "with_primary",
     "write_access_log",
     "write_trace",
 ]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sim.world.errors import InputError
-from sim.world.outages import Outage, OutageMode, clip, merge
+from sim.world.outages import PARTIAL, Outage, OutageMode, clip, merge
 from sim.world.settings import about, check, did_you_mean
 
 if TYPE_CHECKING:
@@ -180,14 +180,16 @@ def write_trace(path: Path, outages: Iterable[Outage], *, service: str = "genera
     The file has no column for the mode: a full outage comes back in the reader's `full_mode`.
 
     Raises:
-        InputError: an outage is slow, which the share of failing requests cannot express.
+        InputError: an outage is slow, read-only or a limit on connections, which the share of
+            failing requests cannot express.
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*COLUMNS, "service"))
         for each in outages:
-            if each.mode is OutageMode.SLOW:
-                raise InputError.at(path, "a trace has no way to say that an outage is slow")
+            if each.mode in PARTIAL and each.mode is not OutageMode.ERROR_RATE:
+                what = f"a trace has no way to say that an outage is {each.mode.value!r}"
+                raise InputError.at(path, what)
             writer.writerow((repr(each.start_s), repr(each.end_s), repr(each.severity), service))
 
 

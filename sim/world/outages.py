@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import heapq
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isfinite
@@ -19,24 +20,67 @@ if TYPE_CHECKING:
 
 
 class OutageMode(enum.Enum):
-    """How the primary fails."""
+    """How the primary fails. Where there is one, the SQLSTATE that PostgreSQL gives is named."""
 
     REFUSE = "refuse"
-    """Every request fails at once: the connection is refused."""
+    """Every request fails at once: open connections are cut, and new ones refused."""
     HANG = "hang"
     """No request is answered while the outage lasts."""
     SLOW = "slow"
     """Every request is answered, after `PrimarySettings.slow_factor` times its latency."""
     ERROR_RATE = "error_rate"
     """A share of the requests fails: the severity."""
+    READ_ONLY = "read_only"
+    """Reads are answered, writes refused at once (25006): a failover before its promotion."""
+    STARTING = "starting"
+    """Open connections are cut, and new ones told that the server is starting up (57P03)."""
+    RESET = "reset"
+    """Open connections are cut, and new ones reset at once; what has reached the server is done."""
+    FULL_POOL = "full_pool"
+    """Others hold all of the pool's connections: a call waits for one while the outage lasts."""
+    CONNECTION_LIMIT = "connection_limit"
+    """No new connection (53300: the server's limit is reached); those that are open go on."""
+    LOCKED = "locked"
+    """The table is locked: connecting works, and every request waits while the outage lasts."""
 
 
 _RANK = {
     OutageMode.SLOW: 0,
-    OutageMode.ERROR_RATE: 1,
-    OutageMode.REFUSE: 2,
-    OutageMode.HANG: 3,
+    OutageMode.CONNECTION_LIMIT: 1,
+    OutageMode.ERROR_RATE: 2,
+    OutageMode.READ_ONLY: 3,
+    OutageMode.RESET: 4,
+    OutageMode.STARTING: 5,
+    OutageMode.REFUSE: 6,
+    OutageMode.FULL_POOL: 7,
+    OutageMode.LOCKED: 8,
+    OutageMode.HANG: 9,
 }
+"""The higher, the worse: what costs a caller a time-out is worse than what fails at once, and that
+is worse than what lets some of the calls through."""
+
+PARTIAL = frozenset(
+    {
+        OutageMode.SLOW,
+        OutageMode.ERROR_RATE,
+        OutageMode.READ_ONLY,
+        OutageMode.CONNECTION_LIMIT,
+    }
+)
+"""Modes in which some of the calls succeed."""
+
+SEVERED = frozenset(
+    {
+        OutageMode.REFUSE,
+        OutageMode.HANG,
+        OutageMode.READ_ONLY,
+        OutageMode.STARTING,
+        OutageMode.RESET,
+        OutageMode.LOCKED,
+    }
+)
+"""Modes in which no instance can write to the primary. In the others only the observed one is
+troubled, or only a part of its calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +126,9 @@ def check_severity(mode: OutageMode, severity: float) -> None:
 def merge(*schedules: Iterable[Outage]) -> tuple[Outage, ...]:
     """Return one sorted, non-overlapping schedule in which the worst outage wins at every moment.
 
-    Worst first: hang, refuse, error rate (the higher severity), slow. Neighbours that touch and
-    are alike become one outage. Takes O(n log n).
+    Worst first: hang, locked, full pool, refuse, starting, reset, read-only, error rate (the higher
+    severity), connection limit, slow. Neighbours that touch and are alike become one outage. Takes
+    O(n log n).
     """
     outages = sorted((each for one in schedules for each in one), key=lambda each: each.start_s)
     moments = sorted({moment for each in outages for moment in (each.start_s, each.end_s)})
@@ -105,6 +150,30 @@ def merge(*schedules: Iterable[Outage]) -> tuple[Outage, ...]:
         else:
             merged.append(Outage(left, right, worst.mode, worst.severity))
     return tuple(merged)
+
+
+class Schedule:
+    """A schedule of outages, asked what happens at a moment.
+
+    Args:
+        outages: sorted and not overlapping.
+    """
+
+    def __init__(self, outages: Iterable[Outage]) -> None:
+        self.outages = tuple(outages)
+        self._starts = [outage.start_s for outage in self.outages]
+
+    def at(self, now_s: float) -> Outage | None:
+        """The outage under way, or `None`."""
+        index = bisect_right(self._starts, now_s) - 1
+        if index >= 0 and now_s < self.outages[index].end_s:
+            return self.outages[index]
+        return None
+
+    def index_after(self, now_s: float) -> int:
+        """The index of the first outage that ends after this moment."""
+        index = bisect_right(self._starts, now_s)
+        return index - 1 if index and now_s < self.outages[index - 1].end_s else index
 
 
 def _alike(one: Outage, other: Outage) -> bool:

@@ -3,7 +3,7 @@
 It is the fake of `sim` for PostgreSQL: it implements `ftrepo.interface.PrimaryStore`, passes the
 same contract suite as the real stores, and behaves under faults as they were seen to:
 
-* A call first needs one of the pool's connections (a `simpy.Resource`), and keeps it to its end.
+* A call first needs one of the pool's connections, and keeps it to its end (`world.connections`).
 * A write is committed at a point in time of its own, on the server. A caller that gives up before
   the answer does not stop it; so a timed-out write may be committed all the same, even later.
 * While the server hangs, nothing is answered; what reached it goes on when it wakes.
@@ -17,12 +17,17 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import simpy
 
-from ftrepo.errors import KeyConflictError, KeyExpiredError, KeyNotFoundError
+from ftrepo.errors import (
+    KeyConflictError,
+    KeyExpiredError,
+    KeyNotFoundError,
+    PrimaryUnavailableError,
+)
 from ftrepo.interface import Clock, Durability
 from ftrepo.keys import PublicKey
-from sim.world.faults import CallDraw, Faults
+from sim.world.connections import SimulatedPool
+from sim.world.faults import CallDraw, CallKind, Faults
 from sim.world.outages import Outage
 
 if TYPE_CHECKING:
@@ -36,6 +41,9 @@ that a request meets the same luck under every policy (common random numbers). C
 those of background tasks, draw from streams of their own."""
 
 _BUFFER = 1024
+
+_ERRORS = {True: ConnectionResetError, False: PrimaryUnavailableError}
+"""What a driver raises when it has lost the connection, or when the server refuses by an answer."""
 
 
 class SimulatedPrimary:
@@ -58,7 +66,6 @@ class SimulatedPrimary:
         rng: np.random.Generator,
         now: Clock,
     ) -> None:
-        self.pool = simpy.Resource(loop.env, capacity=settings.pool_size)
         self.attempts_s: list[float] = []
         """When each call was made, refused ones included."""
         self.committed_s: dict[str, float] = {}
@@ -71,10 +78,12 @@ class SimulatedPrimary:
             outages,
             slow_factor=settings.slow_factor,
             lost_reply_share=settings.lost_reply_share,
+            timeout_s=settings.command_timeout_s,
         )
         self._select = call_draws(settings.select, rng.spawn(1)[0])
         self._insert = call_draws(settings.insert, rng.spawn(1)[0])
         self._delete = call_draws(settings.delete, rng.spawn(1)[0])
+        self.pool = SimulatedPool(loop, settings, self.faults, rng=rng.spawn(1)[0])
 
     def __contains__(self, key_id: object) -> bool:
         return key_id in self._rows
@@ -84,7 +93,8 @@ class SimulatedPrimary:
 
     def commit(self, key: PublicKey) -> None:
         """Store a key now, without a call: what another instance has published."""
-        if key.id not in self._rows:
+        held = self._rows.get(key.id)
+        if held is None or held.has_expired(self._now()):
             self._rows[key.id] = key
             self.committed_s.setdefault(key.id, self._loop.time())
 
@@ -92,14 +102,14 @@ class SimulatedPrimary:
         """Store a key; see `PublicKeyRepository.create`."""
         if key.has_expired(self._now()):
             raise KeyExpiredError(f"key {key.id!r} expired at {key.expires}")
-        await self._call(self._insert, writes=(key,))
+        await self._call(self._insert, CallKind.WRITE, writes=(key,))
         if not self._rows[key.id].same_material(key):
             raise KeyConflictError(f"id {key.id!r} is bound to other key material")
         return Durability.PRIMARY
 
     async def create_many(self, keys: Sequence[PublicKey]) -> Collection[str]:
         """Store a batch in one call; see `PrimaryStore.create_many`."""
-        await self._call(self._insert, writes=keys)
+        await self._call(self._insert, CallKind.WRITE, writes=keys)
         return [key.id for key in keys if not self._rows[key.id].same_material(key)]
 
     async def get(self, key_id: str) -> PublicKey:
@@ -120,7 +130,7 @@ class SimulatedPrimary:
 
     async def delete_expired(self) -> int:
         """Delete expired keys; see `PublicKeyRepository.delete_expired`."""
-        await self._call(self._delete)
+        await self._call(self._delete, CallKind.WRITE)
         now = self._now()
         expired = [key.id for key in self._rows.values() if key.has_expired(now)]
         for key_id in expired:
@@ -128,35 +138,41 @@ class SimulatedPrimary:
         return len(expired)
 
     async def ping(self) -> None:
-        """Return if the server answers."""
-        await self._call(self._select)
+        """Return if the server answers, and would accept a write."""
+        await self._call(self._select, CallKind.PING)
 
-    async def _call(self, draws: Iterator[CallDraw], *, writes: Sequence[PublicKey] = ()) -> None:
+    async def _call(
+        self,
+        draws: Iterator[CallDraw],
+        kind: CallKind = CallKind.READ,
+        *,
+        writes: Sequence[PublicKey] = (),
+    ) -> None:
+        self.attempts_s.append(self._loop.time())
         if self._settings.driver_honours_cancellation:
-            await self._serve(draws, writes)
+            await self._serve(draws, kind, writes)
         else:
-            await _regardless_of_cancellation(self._serve(draws, writes))
+            await _regardless_of_cancellation(self._serve(draws, kind, writes))
 
-    async def _serve(self, draws: Iterator[CallDraw], writes: Sequence[PublicKey]) -> None:
+    async def _serve(
+        self,
+        draws: Iterator[CallDraw],
+        kind: CallKind = CallKind.READ,
+        writes: Sequence[PublicKey] = (),
+    ) -> None:
         loop = self._loop
-        self.attempts_s.append(loop.time())
         draw = CALL_DRAW.get() or next(draws)
-        await self._refuse_if_down()
-        with self.pool.request() as connection:
-            if not connection.triggered:
-                await loop.as_future(connection)
-                await self._refuse_if_down()
-            fate = self.faults.fate(loop.time(), draw)
+        await self.pool.refuse_if_none()
+        with self.pool.places.request() as place:
+            connection = await self.pool.take(place)
+            fate = self.faults.fate(loop.time(), draw, kind)
             if writes and fate.committed_s is not None:
                 loop.call_at(fate.committed_s, self._commit_all, writes)
             await asyncio.sleep(fate.answered_s - loop.time())
+            if not fate.connection_lost:
+                self.pool.keep(connection)
         if fate.error is not None:
-            raise ConnectionResetError(fate.error)
-
-    async def _refuse_if_down(self) -> None:
-        if self.faults.is_refusing(self._loop.time()):
-            await asyncio.sleep(self._settings.refuse_latency_s)
-            raise ConnectionRefusedError("connection refused")
+            raise _ERRORS[fate.connection_lost](fate.error)
 
     def _commit_all(self, keys: Sequence[PublicKey]) -> None:
         for key in keys:

@@ -114,6 +114,47 @@ class PrimarySettings:
         default=10,
         metadata=about("Connections; a call keeps one to its end.", source="asyncpg", least=1),
     )
+    idle_max: int = field(
+        default=5,
+        metadata=about(
+            "Connections that are kept open while nobody uses them.",
+            source="the requirements of the service: 5",
+            least=1,
+        ),
+    )
+    connect: AnyLatency | None = field(
+        default=None,
+        metadata=about(
+            "How long opening a connection takes; unset: no time.",
+            source="an assumption: connections are kept, so that few calls wait for a new one",
+        ),
+    )
+    acquire_timeout_s: float | None = field(
+        default=None,
+        metadata=about(
+            "How long a call waits for a connection, a new one included; unset: for ever.",
+            source="asyncpg; `ftrepo.postgres` sets 0.4",
+            above=0,
+        ),
+    )
+    command_timeout_s: float | None = field(
+        default=None,
+        metadata=about(
+            "How long a call waits for its answer; the server works on it for nine tenths of that. "
+            "Unset: for ever.",
+            source="asyncpg; `ftrepo.postgres` sets 0.4",
+            above=0,
+        ),
+    )
+    check_after_idle_s: float | None = field(
+        default=None,
+        metadata=about(
+            "A connection unused for so long is tried with a statement before a call has it; "
+            "unset: never.",
+            source="asyncpg; `ftrepo.postgres` sets 1",
+            least=0,
+        ),
+    )
     select: AnyLatency = field(
         default=_LATENCY,
         metadata=about("How long a healthy server takes to read.", source=_LATENCY_SOURCE),
@@ -146,6 +187,14 @@ class PrimarySettings:
             most=1,
         ),
     )
+    announces: bool = field(
+        default=False,
+        metadata=about(
+            "Whether the primary tells of new keys at once, as PostgreSQL can; if not, a key of "
+            "another instance is found by asking for it, or by a refresh.",
+            source="a choice: `ftrepo.postgres` does",
+        ),
+    )
     driver_honours_cancellation: bool = field(
         default=True,
         metadata=about(
@@ -167,6 +216,10 @@ class ServiceSettings:
         metadata=about(
             "When the instance is killed and starts again with an empty memory, in order."
         ),
+    )
+    journal: bool = field(
+        default=False,
+        metadata=about("Whether the instance has a disk, with a journal, that outlives a restart."),
     )
 
     def __post_init__(self) -> None:

@@ -13,8 +13,8 @@ from sim.world.access_log import RecordedArrivals, read_access_log
 from sim.world.errors import InputError
 from sim.world.outage_trace import RecordedTrace, read_trace
 from sim.world.outages import OutageMode
-from sim.world.scenario import Scenario
-from sim.world.settings import about, check, did_you_mean, from_table
+from sim.world.scenario import PrimarySettings, Scenario
+from sim.world.settings import about, as_table, check, did_you_mean, from_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,18 +93,43 @@ def read_scenario(path: Path) -> Scenario:
     Raises:
         InputError: as `load_scenario`.
     """
+    table = _read(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return from_table(Scenario, {"name": path.stem} | _with_recordings(table, path.parent))
+    except InputError as error:
+        raise InputError.at(path, str(error)) from None
+
+
+def with_primary(scenario: Scenario, path: Path) -> Scenario:
+    """Return the scenario with a primary as a file describes it, which has nothing else in it.
+
+    What the file leaves out is as in the scenario. `python -m sim calibrate` writes such files.
+
+    Raises:
+        InputError: as `load_scenario`, or the file has another table than `[primary]`.
+    """
+    table = _read(path)
+    others = sorted(set(table) - {"primary"})
+    if others or not isinstance(table.get("primary"), dict):
+        found = f"not {', '.join(others)}" if others else "and there is none"
+        raise InputError.at(path, f"a file for a primary has one table, [primary], {found}")
+    known = {name: value for name, value in as_table(scenario.primary).items() if value is not None}
+    try:
+        primary = from_table(PrimarySettings, known | table["primary"], "primary")
+    except InputError as error:
+        raise InputError.at(path, str(error)) from None
+    return replace(scenario, primary=primary)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError.at(path, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise InputError.at(path, f"not a text in UTF-8 ({error.reason})") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError.at(path, f"not TOML: {error}") from None
-    try:
-        return from_table(Scenario, {"name": path.stem} | _with_recordings(table, path.parent))
-    except InputError as error:
-        raise InputError.at(path, str(error)) from None
 
 
 def _with_recordings(table: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -39,6 +39,13 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
+PRIMARY = """
+[primary]
+select = { kind = "lognormal", median_s = 0.0004, p99_s = 0.002 }
+command_timeout_s = 0.4
+"""
+
+
 def run_and_read(tmp_path: Path, *arguments: str) -> Any:
     """What the command wrote as JSON."""
     path = tmp_path / "figures.json"
@@ -190,3 +197,34 @@ def test_ctrl_c_ends_cleanly(
     monkeypatch.setattr("sim.__main__.experiment", interrupted)
     assert main(["run", tiny]) == INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_measured_primary_takes_the_place_of_the_scenarios(tiny: str, tmp_path: Path) -> None:
+    """What the file says is as it says, and the rest as in the scenario."""
+    path = tmp_path / "primary.toml"
+    path.write_text(PRIMARY)
+    figures = run_and_read(tmp_path, "run", tiny, "--replications", "1", "--primary", str(path))
+    primary = figures["settings"]["scenario"]["primary"]
+    assert primary["select"]["median_s"] == 0.0004
+    assert (primary["command_timeout_s"], primary["pool_size"]) == (0.4, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["replay", "incident"], "the most is 30 min: set a shorter duration_s"),
+        (["validate", "default"], "default takes 360 min"),
+        (["replay", "real-read-only", "--dsn", "postgresql://x"], "'read_only' would break"),
+        (["validate", "real-starting", "--dsn", "postgresql://x"], "'starting' would break"),
+        (["validate", "real-hang", "--replications", "1"], "at least 2"),
+        (["calibrate", "--calls", "10"], "at least 100"),
+        (["replay", "real-hang", "--primary", "none.toml"], "none.toml: cannot be read"),
+    ],
+)
+def test_what_cannot_be_played_in_real_time_is_refused_before_anything_starts(
+    arguments: list[str], wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and exit code 2."""
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert wrong in line

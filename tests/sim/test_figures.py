@@ -28,6 +28,7 @@ from sim.show import (
     lag_by_setting,
     oldest_pending_age,
     pending_depth,
+    simulation_against_reality,
     sync_lag_distribution,
 )
 from sim.show.style import WIDTH_IN
@@ -102,6 +103,14 @@ DRAWN: dict[str, Draw] = {
     ),
     "oldest_pending_age": lambda studies, _: oldest_pending_age(
         {name: studies["small"].results[name][0] for name in ("default", "open 1 s")},
+        finding=FINDING,
+    ),
+    "simulation_against_reality": lambda studies, _: simulation_against_reality(
+        {
+            name: (results, results[-1])
+            for name, results in studies["small"].results.items()
+            if name in ("default", "open 1 s")
+        },
         finding=FINDING,
     ),
     "cache_growth": lambda studies, _: cache_growth(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from ftrepo.policy import Policy
-from sim.show import assumption_table, interval_table, option_table
+from sim.show import agreement_table, assumption_table, interval_table, option_table
 from sim.show.markdown import MarkdownTable
+from sim.show.tables import agreement_table as agreement_on_a_terminal
+from sim.study.agreement import Check
 from sim.study.intervals import Interval
 from sim.world.scenario_file import load_scenario
 
@@ -93,3 +95,28 @@ def test_intervals_are_written_as_they_are_meant() -> None:
     ]
     assert {row[2] for row in table.rows} == {"none"}
     assert len(interval_table({"default": figures}).rows) == len(figures)
+
+
+def test_agreement_shows_both_sides_and_marks_what_parts() -> None:
+    """Simulated, then real; bold where they disagree; what is not judged says so."""
+
+    def check(name: str, real: float, rule: str, *, agrees: bool) -> Check:
+        mean = Interval(0.5, 0.4, 0.6, 3)
+        return Check(name=name, simulated=mean, paired=0.5, real=real, rule=rule, agrees=agrees)
+
+    checks = [
+        check("availability", 0.7, "within 1%", agrees=False),
+        check("sync_lag_max_s", 0.5, "within 20%", agrees=True),
+        check("pending_max", 9.0, "", agrees=True),
+        check("wait", math.nan, "", agrees=True),
+    ]
+    table = agreement_table({"hang": checks})
+    assert table.headings == ("figure", "hang", "what agreement means")
+    assert table.rows == [
+        ("`availability`", "**0.5 → 0.7**", "within 1%"),
+        ("`sync_lag_max_s`", "0.5 → 0.5", "within 20%"),
+        ("`pending_max`", "0.5 → 9", "not judged"),
+        ("`wait`", "0.5 → none", "not judged"),
+    ]
+    verdicts = [str(cell) for cell in agreement_on_a_terminal("hang", checks).columns[-1].cells]
+    assert verdicts == ["NO: within 1%", "yes: within 20%", "not judged", "not judged"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sim.world.errors import InputError
 from sim.world.outage_trace import RecordedTrace, read_trace, write_trace
-from sim.world.outages import Outage, OutageMode, merge
+from sim.world.outages import PARTIAL, Outage, OutageMode, merge
 from sim.world.recorded_shape import RecordedShape, generate_trace
 from sim.world.streams import Streams
 
@@ -161,10 +161,13 @@ def test_a_written_trace_reads_back_to_the_bit(
     assert read_trace(path, full_mode=OutageMode.HANG)[0].outages == merge(written)
 
 
-def test_a_slow_outage_cannot_be_written(tmp_path: Path) -> None:
-    """The format has a share of failing requests, and no way to say "late"."""
-    with pytest.raises(InputError, match="no way to say that an outage is slow"):
-        write_trace(tmp_path / "trace.csv", [Outage(0, 1, OutageMode.SLOW)])
+@pytest.mark.parametrize("mode", [m for m in OutageMode if m in PARTIAL - {OutageMode.ERROR_RATE}])
+def test_what_fails_in_part_but_by_no_share_cannot_be_written(
+    tmp_path: Path, mode: OutageMode
+) -> None:
+    """The format has a share of failing requests, and no way to say "late" or "writes only"."""
+    with pytest.raises(InputError, match=f"no way to say that an outage is '{mode.value}'"):
+        write_trace(tmp_path / "trace.csv", [Outage(0, 1, mode)])
 
 
 def test_a_recorded_trace_can_be_sped_up_and_led_in(tmp_path: Path) -> None:

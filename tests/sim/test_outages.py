@@ -31,6 +31,20 @@ REFUSE, HANG, SLOW, ERROR_RATE = (
     OutageMode.ERROR_RATE,
 )
 
+WORST = [
+    SLOW,
+    OutageMode.CONNECTION_LIMIT,
+    ERROR_RATE,
+    OutageMode.READ_ONLY,
+    OutageMode.RESET,
+    OutageMode.STARTING,
+    REFUSE,
+    OutageMode.FULL_POOL,
+    OutageMode.LOCKED,
+    HANG,
+]
+"""The modes, the worst last."""
+
 PATTERNS: list[OutagePattern] = [
     FixedWindows(windows=((10, 20), (400, 90_000))),
     AlternatingRenewal(up=Exponential(mean_s=300), down=Lognormal(median_s=75, sigma=0.6)),
@@ -55,9 +69,10 @@ PATTERNS: list[OutagePattern] = [
 
 def _worst(outages: list[Outage], moment: float) -> tuple[int, float] | None:
     """The definition of merging, one moment at a time."""
-    rank = {SLOW: 0, ERROR_RATE: 1, REFUSE: 2, HANG: 3}
     running = [
-        (rank[each.mode], each.severity) for each in outages if each.start_s <= moment < each.end_s
+        (WORST.index(each.mode), each.severity)
+        for each in outages
+        if each.start_s <= moment < each.end_s
     ]
     return max(running, default=None)
 
@@ -109,6 +124,13 @@ def test_hang_beats_refuse_beats_error_rate_beats_slow() -> None:
         (80, ERROR_RATE, 0.3),
         (90, SLOW, 1),
     ]
+
+
+def test_every_mode_has_its_place_among_the_others() -> None:
+    """Of each two that overlap, the one that comes later in the list wins."""
+    assert set(WORST) == set(OutageMode)
+    for better, worse in pairwise(WORST):
+        assert merge([Outage(0, 9, better), Outage(0, 9, worse)]) == (Outage(0, 9, worse),)
 
 
 def test_merging_many_nested_outages_is_not_quadratic() -> None:

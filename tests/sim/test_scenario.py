@@ -42,6 +42,17 @@ NAMES = [
     "flapping",
     "hang",
     "incident",
+    "real-announced",
+    "real-connection-limit",
+    "real-error-rate",
+    "real-full-pool",
+    "real-hang",
+    "real-locked",
+    "real-read-only",
+    "real-refuse",
+    "real-reset",
+    "real-slow",
+    "real-starting",
     "recorded-shape",
     "restart-during-outage",
 ]
@@ -189,7 +200,7 @@ def test_what_is_not_said_is_the_default(tmp_path: Path) -> None:
         ),
         (
             SMALL + "[[outages]]\nkind = 'fixed'\nwindows = []\nmode = 'hangs'",
-            "'refuse', 'hang', 'slow', 'error_rate', not 'hangs', did you mean 'hang'?",
+            "one of 'refuse', 'hang', 'slow', ",
         ),
         (
             SMALL + "[[outages]]\nkind = 'renewal'\nup = {kind = 'weibull', mean_s = 5}\n",
