@@ -19,7 +19,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup review test lint format types notebooks lab bench constraints clean
+.PHONY: help setup review test lint format types notebooks crash drill faults lab bench constraints clean
 
 help: ## Print this list
 	@echo "ftrepo: everyday commands. The first one to need it makes $(VENV)."
@@ -70,6 +70,15 @@ types: $(STAMP) ## Check types: mypy, strict on ftrepo and sim
 
 notebooks: $(STAMP) ## Run every notebook in full, with its assertions
 	@$(PY) -m pytest $(SPREAD) --nbmake notebooks
+
+crash: $(STAMP) ## Kill a service with kill -9, 50 times, and look for every key that it had acknowledged
+	@$(PY) -m benchmarks.journal_crash
+
+drill: $(STAMP) ## Lose a database twice, restore it, and print recovery time and recovery point
+	@$(PY) -m sim drill
+
+faults: $(STAMP) ## Break a real PostgreSQL in every way there is, and print what callers notice
+	@$(PY) -m sim faults
 
 lab: $(STAMP) ## Open JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks

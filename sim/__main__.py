@@ -6,27 +6,26 @@ Whatever a user can get wrong ends in one clear line and exit code 2; Ctrl-C in 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ftrepo.errors import PolicyError
 from ftrepo.policy import Policy, named_policies, policy_named_or_file
+from sim import real_time
+from sim.arguments import add_policy, add_scenario, console, count, positive, seed
 from sim.study.experiment import REPLICATIONS, Experiment, experiment
 from sim.world.access_log import read_access_log
 from sim.world.errors import InputError
 from sim.world.outage_trace import read_trace
-from sim.world.outages import OutageMode
+from sim.world.outages import PARTIAL, OutageMode
 from sim.world.scenario import Scenario
-from sim.world.scenario_file import load_scenario, named_scenarios
-from sim.world.streams import WORD_MAX, Streams
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from sim.world.scenario_file import load_scenario, named_scenarios, with_primary
+from sim.world.streams import Streams
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, by the custom of shells."""
@@ -42,6 +41,7 @@ examples:
   python -m sim compare default --policy primary-only --policy default
   python -m sim compare default --policy primary-only --policy default \\
       --outages outages.csv --traffic access.log --json build/figures.json
+  python -m sim validate real-hang
 """
 
 
@@ -77,12 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="one policy on a scenario: a table, figures, files")
     _add_study_options(run)
-    run.add_argument(
-        "--policy",
-        default="default",
-        metavar="POLICY",
-        help=f"a name ({', '.join(named_policies())}) or a TOML file; default: %(default)s",
-    )
+    add_policy(run)
     run.set_defaults(command=_run)
 
     compare = commands.add_parser("compare", help="policies side by side, with paired differences")
@@ -101,6 +96,47 @@ def _parser() -> argparse.ArgumentParser:
     scenarios = commands.add_parser("scenarios", help="list the named scenarios")
     scenarios.set_defaults(command=_scenarios)
 
+    faults = commands.add_parser("faults", help="break a real PostgreSQL in every way, under load")
+    faults.add_argument("--only", nargs="+", default=[], metavar="NAME", help="default: every one")
+    faults.add_argument(
+        "--fault-s",
+        type=positive,
+        default=3.0,
+        metavar="SECONDS",
+        help="how long each fault lasts; default: %(default)g",
+    )
+    add_policy(faults)
+    faults.add_argument("--out", type=Path, metavar="FILE.md", help="write the table as Markdown")
+    faults.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    faults.set_defaults(command=_faults)
+
+    drill = commands.add_parser("drill", help="lose a real PostgreSQL, restore it, and measure")
+    drill.add_argument(
+        "--existing",
+        type=count,
+        default=20_000,
+        metavar="KEYS",
+        help="how many there are to begin with; default: %(default)d",
+    )
+    drill.add_argument(
+        "--load-s",
+        type=positive,
+        default=12.0,
+        metavar="SECONDS",
+        help="how long the service runs before the backup, and again after; default: %(default)g",
+    )
+    drill.add_argument(
+        "--archive-timeout-s",
+        type=count,
+        default=5,
+        metavar="SECONDS",
+        help="after how long the log is archived; default: %(default)d, to be quick",
+    )
+    drill.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    drill.set_defaults(command=_drill)
+
+    real_time.add_commands(commands)
+
     review = commands.add_parser("review", help="execute the notebooks into a page to decide from")
     review.add_argument("--out", type=Path, default=Path("build/review"), metavar="DIR")
     review.add_argument(
@@ -116,9 +152,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "scenario", metavar="SCENARIO", help="a name (see `python -m sim scenarios`) or a TOML file"
-    )
+    add_scenario(parser)
     world = parser.add_argument_group("your own world")
     world.add_argument(
         "--outages",
@@ -128,7 +162,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     )
     world.add_argument(
         "--full-outage",
-        choices=[mode.value for mode in (OutageMode.REFUSE, OutageMode.HANG)],
+        choices=[mode.value for mode in OutageMode if mode not in PARTIAL],
         default=OutageMode.REFUSE.value,
         help="how the primary fails where the trace has status 1; default: %(default)s",
     )
@@ -140,22 +174,28 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     )
     world.add_argument(
         "--speed-up",
-        type=_positive,
+        type=positive,
         default=1.0,
         metavar="FACTOR",
         help="the access log's pattern passes so many times faster; default: %(default)s",
     )
+    world.add_argument(
+        "--primary",
+        type=Path,
+        metavar="FILE.toml",
+        help="how fast the primary is, as `calibrate` wrote it",
+    )
     study = parser.add_argument_group("the study")
-    study.add_argument("--seed", type=_seed, default=1, metavar="N", help="default: %(default)s")
+    study.add_argument("--seed", type=seed, default=1, metavar="N", help="default: %(default)s")
     study.add_argument(
         "--replications",
-        type=_count,
+        type=count,
         default=REPLICATIONS,
         metavar="N",
         help="independent runs of each policy; intervals need 2 or more; default: %(default)s",
     )
     study.add_argument(
-        "--workers", type=_count, metavar="N", help="processes; default: one for each processor"
+        "--workers", type=count, metavar="N", help="processes; default: one for each processor"
     )
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
@@ -193,9 +233,61 @@ def _scenarios(_: argparse.Namespace) -> int:
         table.add_column(heading, overflow="fold")
     for name, path in named_scenarios().items():
         scenario = load_scenario(name)
-        table.add_row(name, scenario.description, f"{scenario.length_s / 3600:g} h", path.name)
-    _console().print(table)
+        length_s = scenario.length_s
+        length = f"{length_s / 3600:g} h" if length_s >= 3600 else f"{length_s:g} s"
+        table.add_row(name, scenario.description, length, path.name)
+    console().print(table)
     return 0
+
+
+def _faults(options: argparse.Namespace) -> int:
+    try:
+        from sim.testbed import fault_table
+        from sim.testbed.binaries import TestbedError
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error}: install the extras postgres and testbed") from error
+    policy = policy_named_or_file(options.policy)
+    rows = []
+    try:
+        for row in fault_table.run_faults(options.only, policy=policy, fault_s=options.fault_s):
+            rows.append(row)
+            print(f"{row.fault}: done", file=sys.stderr)
+    except TestbedError as error:
+        raise InputError(str(error)) from error
+    screen = console()
+    screen.print(fault_table.rich_table(rows, policy))
+    wrong = [(row, what) for row in rows for what in fault_table.defects(row, policy)]
+    for row, what in wrong:
+        screen.print(f"DEFECT: {row.fault}: {what}", style="bold red")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(fault_table.markdown(rows, policy), encoding="utf-8")
+    if options.json:
+        fault_table.write_json(options.json, rows)
+    return 1 if wrong else 0
+
+
+def _drill(options: argparse.Namespace) -> int:
+    try:
+        from ftrepo.postgres.recovery.tools import RecoveryError
+        from sim.testbed.binaries import TestbedError
+        from sim.testbed.drill import run_drill
+        from sim.testbed.drill_outcome import DrillSettings, report, write_json
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error}: install the extras postgres and testbed") from error
+    settings = DrillSettings(
+        existing=options.existing,
+        load_s=options.load_s,
+        archive_timeout_s=options.archive_timeout_s,
+    )
+    try:
+        outcomes = asyncio.run(run_drill(settings))
+    except (RecoveryError, TestbedError) as error:
+        raise InputError(str(error)) from error
+    print(report(outcomes, settings))
+    if options.json:
+        write_json(options.json, outcomes, settings)
+    return 1 if any(outcome.missed() for outcome in outcomes) else 0
 
 
 def _review(options: argparse.Namespace) -> int:
@@ -204,15 +296,15 @@ def _review(options: argparse.Namespace) -> int:
     notebooks = sorted(options.notebooks.glob("*.ipynb"))
     if not notebooks:
         raise InputError(f"{options.notebooks}: there are no notebooks here")
-    console = _console()
+    screen = console()
     try:
-        index = build_review(notebooks, options.out, fast=options.fast, progress=console)
+        index = build_review(notebooks, options.out, fast=options.fast, progress=screen)
     except ReviewError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.index is not None:
             print(f"the review, with the failed pages marked, is in {error.index}", file=sys.stderr)
         return 1
-    console.print(f"the review is in {index}")
+    screen.print(f"the review is in {index}")
     return 0
 
 
@@ -232,6 +324,8 @@ def _study(options: argparse.Namespace, policies: dict[str, Policy]) -> Experime
 
 def _scenario(options: argparse.Namespace) -> Scenario:
     scenario = load_scenario(options.scenario)
+    if options.primary is not None:
+        scenario = with_primary(scenario, options.primary)
     if options.outages is not None:
         trace, report = read_trace(options.outages, full_mode=OutageMode(options.full_outage))
         print(report, file=sys.stderr)
@@ -263,10 +357,10 @@ def _warn_of_many_requests(scenario: Scenario, options: argparse.Namespace, *, r
 def _print_study(options: argparse.Namespace, study: Experiment, table: object) -> None:
     from sim.show import tables
 
-    console = _console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for line in tables.notes(study):
-        console.print(line, style="dim" if not line.startswith("DEFECT") else "bold red")
+        screen.print(line, style="dim" if not line.startswith("DEFECT") else "bold red")
     if options.out:
         from sim.run import run
         from sim.show.files import write_files
@@ -276,9 +370,9 @@ def _print_study(options: argparse.Namespace, study: Experiment, table: object) 
             for name, policy in study.policies.items()
         }
         written = write_files(options.out, study, results)
-        console.print(f"{len(written)} files in {options.out}/", style="dim")
+        screen.print(f"{len(written)} files in {options.out}/", style="dim")
     if options.json:
-        console.print(f"figures as JSON in {options.json}", style="dim")
+        screen.print(f"figures as JSON in {options.json}", style="dim")
 
 
 def _policy_name(text: str) -> str:
@@ -295,13 +389,6 @@ def _distinct_policies(texts: Sequence[str]) -> dict[str, Policy]:
             raise InputError(f"--policy {text}: another policy is called {name!r} already")
         policies[name] = policy_named_or_file(text)
     return policies
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # A table in a file or a pipe should not be cut to the width of no terminal.
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
 @contextmanager
@@ -331,34 +418,6 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _seed(text: str) -> int:
-    return _whole_number(text, least=0)
-
-
-def _count(text: str) -> int:
-    return _whole_number(text, least=1)
-
-
-def _whole_number(text: str, *, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if not least <= number <= WORD_MAX:
-        raise argparse.ArgumentTypeError(f"{number} is not between {least} and {WORD_MAX}")
-    return number
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
-    return number
 
 
 if __name__ == "__main__":

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         lag_by_setting,
         oldest_pending_age,
         pending_depth,
+        simulation_against_reality,
         sync_lag_distribution,
     )
-    from sim.show.markdown import assumption_table, interval_table, option_table
+    from sim.show.markdown import agreement_table, assumption_table, interval_table, option_table
 
 __all__ = [
+    "agreement_table",
     "assumption_table",
     "availability_by_policy",
     "availability_over_time",
@@ -37,10 +39,11 @@ __all__ = [
     "oldest_pending_age",
     "option_table",
     "pending_depth",
+    "simulation_against_reality",
     "sync_lag_distribution",
 ]
 
-_TABLES = ("assumption_table", "interval_table", "option_table")
+_TABLES = ("agreement_table", "assumption_table", "interval_table", "option_table")
 
 
 def __getattr__(name: str) -> object:

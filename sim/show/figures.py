@@ -14,6 +14,7 @@ from sim.run import Result
 from sim.show.figure_availability import availability_by_policy, availability_over_time
 from sim.show.figure_growth import cache_by_fleet, cache_growth, pending_depth
 from sim.show.figure_lag import lag_by_setting, oldest_pending_age, sync_lag_distribution
+from sim.show.figure_validation import simulation_against_reality
 from sim.study.experiment import Experiment
 from sim.study.growth import longest_full_outage
 from sim.study.lags import outage_lags
@@ -80,5 +81,6 @@ __all__ = [
     "lag_by_setting",
     "oldest_pending_age",
     "pending_depth",
+    "simulation_against_reality",
     "sync_lag_distribution",
 ]

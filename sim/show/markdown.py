@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
 from ftrepo.policy import Policy, settings_table
+from sim.study.agreement import Check
 from sim.study.intervals import Interval
 from sim.world.scenario import Scenario
 from sim.world.settings import Assumption
@@ -117,6 +118,31 @@ def interval_table(
         for name in names
     ]
     return MarkdownTable(("figure", *columns), cells)
+
+
+def agreement_table(columns: Mapping[str, Sequence[Check]]) -> MarkdownTable:
+    """One row for each figure, one column for each scenario: simulated → real, same seed.
+
+    What is judged and does not agree is in bold.
+    """
+    names = dict.fromkeys(check.name for checks in columns.values() for check in checks)
+    found = {name: {check.name: check for check in checks} for name, checks in columns.items()}
+    rows = []
+    for name in names:
+        checks = [each.get(name) for each in found.values()]
+        rule = next((check.rule for check in checks if check is not None), "")
+        rows.append((f"`{name}`", *map(_agreement, checks), rule or "not judged"))
+    return MarkdownTable(("figure", *columns, "what agreement means"), rows)
+
+
+def _agreement(check: Check | None) -> str:
+    if check is None:
+        return "none"
+    paired, real = (
+        "none" if math.isnan(value) else _number(value) for value in (check.paired, check.real)
+    )
+    text = f"{paired} → {real}"
+    return text if check.agrees else f"**{text}**"
 
 
 def _interval(name: str, interval: Interval | None) -> str:

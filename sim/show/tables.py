@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from sim.measures import MEASURES, Measure
+from sim.study.agreement import Check
 from sim.study.experiment import Experiment
 from sim.study.intervals import Interval
 
@@ -41,6 +43,30 @@ def comparison_table(experiment: Experiment) -> Table:
         ]
         cells += [_difference(experiment.difference(first, name, each.name)) for name in others]
         table.add_row(each.name, *cells)
+    return table
+
+
+def agreement_table(title: str, checks: Sequence[Check]) -> Table:
+    """One row for each figure: simulated and real, and whether they agree as the rule has it."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    for heading in ("simulated", "95% interval", "same seed", "real"):
+        table.add_column(heading, justify="right")
+    table.add_column("agreement")
+    for check in checks:
+        low, high = number(check.simulated.low), number(check.simulated.high)
+        verdict = Text("not judged", style="dim")
+        if check.rule:
+            verdict = Text("yes: " if check.agrees else "NO: ", style="" if check.agrees else "red")
+            verdict.append(check.rule, style="dim")
+        table.add_row(
+            check.name,
+            number(check.simulated.mean),
+            f"{low} … {high}",
+            number(check.paired),
+            number(check.real),
+            verdict,
+        )
     return table
 
 
