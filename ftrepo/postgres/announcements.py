@@ -7,7 +7,7 @@ could otherwise plant a key. Whoever listens reads the keys themselves from the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ CHECK_TIMEOUT_S = 2.0
 async def announced_ids(
     settings: ConnectionSettings,
     *,
+    is_own: Callable[[int], bool] = lambda _: False,
     check_interval_s: float = CHECK_INTERVAL_S,
     check_timeout_s: float = CHECK_TIMEOUT_S,
 ) -> AsyncGenerator[Sequence[str] | None, None]:
@@ -41,13 +42,15 @@ async def announced_ids(
 
     Args:
         settings: how to connect.
+        is_own: whether the server process with this id, which stored the keys, works for us: then
+            they are nothing new.
         check_interval_s: how often the connection is tried.
         check_timeout_s: how long its answer may take.
 
     Raises:
         Exception: whatever ended the connection, or prevented it. It does not end otherwise.
     """
-    inbox = _Inbox()
+    inbox = _Inbox(is_own)
     session = await _listening(settings, inbox)
     check = asyncio.create_task(_check_forever(session, inbox, check_interval_s, check_timeout_s))
     try:
@@ -63,14 +66,17 @@ async def announced_ids(
 class _Inbox:
     """The ids that were announced and not yet taken, a bounded number of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_own: Callable[[int], bool]) -> None:
+        self._is_own = is_own
         self._ids: dict[str, None] = {}
         self._missed = False
         self._error: Exception | None = None
         self._something = asyncio.Event()
 
-    def put(self, _session: Any, _pid: int, _channel: str, payload: object) -> None:
+    def put(self, _session: Any, pid: int, _channel: str, payload: object) -> None:
         """Take a notification in: ids, or anything else for "look at everything"."""
+        if self._is_own(pid):
+            return
         ids = str(payload).split(" ")
         self._ids.update(dict.fromkeys(ids))
         if len(self._ids) > IDS_MAX or not all(map(is_key_id, ids)):

@@ -167,6 +167,10 @@ class Pool:
         self._generation += 1
         self._shelf.clear()
 
+    def has_backend(self, pid: int) -> bool:
+        """Whether one of the open connections leads to the server process with this id."""
+        return any(each.get_server_pid() == pid for each in (*self._in_use, *self._shelf))
+
     def statistics(self) -> PoolStatistics:
         """Return how many connections there are, and what has happened so far."""
         return PoolStatistics.of(

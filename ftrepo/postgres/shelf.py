@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ftrepo.postgres.session import Session
 from ftrepo.postgres.settings import PoolSettings
@@ -27,6 +27,9 @@ class Shelf:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions)
 
     def put(self, session: Session, now_s: float) -> None:
         """Lay a connection on top."""

@@ -57,10 +57,6 @@ ROUNDS_MAX = 5
 """How often a write tries again because the ids that it found free were taken in the same moment.
 One round more is rare; each takes a rival that also vanishes again."""
 
-OWN_MAX = 1000
-"""The most ids of its own that a store remembers until they are announced. It is told of one that
-it has forgotten, which costs a read."""
-
 
 class PostgresRepository:
     """A `PrimaryStore` and `ChangeFeed` on the table `public_keys` (see `ftrepo.postgres.migrate`).
@@ -82,8 +78,6 @@ class PostgresRepository:
     def __init__(self, pool: Pool, *, now: Clock) -> None:
         self.pool = pool
         self._now = now
-        # The ids that this store is inserting, or has inserted and not heard of yet, oldest first.
-        self._own: dict[str, None] = {}
 
     async def create(self, key: PublicKey) -> Durability:
         """Store a key; see `PublicKeyRepository.create`. An expired key's id is free."""
@@ -91,8 +85,9 @@ class PostgresRepository:
         if key.has_expired(now):
             raise KeyExpiredError(f"key {key.id!r} expired at {key.expires}; nothing was stored")
         async with self._asked("create") as connection:
-            stored = await self._insert(connection, key)
-            conflicts = () if stored else await _settle(connection, [key], now)
+            row = (key.id, key.material, key.algorithm.value, key.created, key.expires)
+            tag = await connection.execute(INSERT, *row)
+            conflicts = () if _count(tag) else await _settle(connection, [key], now)
         if conflicts:
             raise KeyConflictError(f"id {key.id!r} is bound to other key material, which is kept")
         return Durability.PRIMARY
@@ -172,43 +167,15 @@ class PostgresRepository:
     async def changes(self) -> AsyncGenerator[Sequence[PublicKey] | None, None]:
         """Yield keys as they are stored; see `ChangeFeed.changes`.
 
-        Those that this store created itself are left out: whoever created them knows them.
+        Those that came through this pool are left out: whoever created or flushed them knows them.
         """
+        announced = announced_ids(self.pool.connection_settings, is_own=self.pool.has_backend)
         try:
-            async with aclosing(announced_ids(self.pool.connection_settings)) as announced:
+            async with aclosing(announced):
                 async for ids in announced:
-                    if ids is None:
-                        self._own.clear()
-                        yield None
-                    elif others := [key_id for key_id in ids if not self._is_own(key_id)]:
-                        yield await self._get_many(others)
+                    yield None if ids is None else await self._get_many(ids)
         except _DRIVER_ERRORS as error:
             raise _told(error, "changes") from error
-
-    async def _insert(self, connection: asyncpg.Connection, key: PublicKey) -> bool:
-        """Insert a key. Says whether it was lacking."""
-        # It is marked before, because it may be announced before the server's answer is read; and
-        # only a row that was certainly inserted is announced.
-        marked = key.id not in self._own
-        self._own[key.id] = None
-        if len(self._own) > OWN_MAX:
-            del self._own[next(iter(self._own))]
-        inserted = False
-        try:
-            tag = await connection.execute(
-                INSERT, key.id, key.material, key.algorithm.value, key.created, key.expires
-            )
-            inserted = _count(tag) == 1
-        finally:
-            if marked and not inserted:
-                self._own.pop(key.id, None)
-        return inserted
-
-    def _is_own(self, key_id: str) -> bool:
-        if key_id not in self._own:
-            return False
-        del self._own[key_id]
-        return True
 
     async def _get_many(self, key_ids: Sequence[str]) -> Sequence[PublicKey]:
         async with self._asked("changes") as connection:
