@@ -1,7 +1,7 @@
 """InMemoryRepository: keys in one process's memory, bounded, least recently used out first.
 
-Expiry and the order of use are cachetools' `TLRUCache`; pinned keys, which must not be evicted,
-sit in a dict beside it. Nothing here awaits, so no other task can come in between: the
+Keys that may be evicted are in `RecentlyUsed`; pinned ones, which must not be, sit in a dict beside
+it. Nothing here awaits, so no other task can come in between: the
 asynchronous methods are the synchronous ones in the form that the interface asks for.
 """
 
@@ -54,7 +54,7 @@ class InMemoryRepository:
                 f"ttl_s = {ttl_s} is not possible; allowed: seconds above 0, up to {SECONDS_MAX:g}"
             )
         self._now = now
-        self._recent = RecentlyUsed(now, entries_max, ttl_s)
+        self._recent = RecentlyUsed(entries_max, ttl_s)
         self._pinned: dict[str, Entry] = {}
         self._pinned_bytes = 0
 
@@ -62,10 +62,8 @@ class InMemoryRepository:
         """Return the unexpired key with this id and count it as used; `None` if there is none."""
         if self._pinned and (entry := self._pinned.get(key_id)) is not None:
             return entry.key if self._now() < entry.key.expires else None
-        try:
-            return self._recent[key_id].key
-        except KeyError:
-            return None
+        entry = self._recent.use(key_id, self._now())
+        return None if entry is None else entry.key
 
     def put(self, key: PublicKey) -> bool:
         """Take a key, confirmed now, as the most recently used. Returns whether it was lacking.
@@ -77,31 +75,31 @@ class InMemoryRepository:
             KeyExpiredError: the key's time has passed.
             KeyConflictError: the id is bound to other material, which is kept.
         """
-        with self._recent.timer as now:  # one reading of the clock for all that follows
-            if now >= key.expires:
-                raise KeyExpiredError(f"key {key.id!r} expired at {key.expires.isoformat()}")
-            self._recent.expire(now)
-            held = self._held(key.id)
-            if held is not None and now < held.key.expires:
-                if not held.key.same_material(key):
-                    raise KeyConflictError(
-                        f"id {key.id!r} is bound to other key material, which is kept"
-                    )
-                return False
-            entry = Entry(key, now)
-            if held is None:
-                self._recent.add(entry)
-            else:  # an expired key that is still pinned: the pin goes over to its successor
-                self._unhold(held)
-                self._recent.expired += 1
-                self._hold(entry)
-            return True
+        now = self._now()
+        if now >= key.expires:
+            raise KeyExpiredError(f"key {key.id!r} expired at {key.expires.isoformat()}")
+        self._recent.expire(now)
+        held = self._held(key.id)
+        if held is not None and now < held.key.expires:
+            if not held.key.same_material(key):
+                raise KeyConflictError(
+                    f"id {key.id!r} is bound to other key material, which is kept"
+                )
+            return False
+        entry = Entry(key, now)
+        if held is None:
+            self._recent.add(entry, now)
+        else:  # an expired key that is still pinned: the pin goes over to its successor
+            self._unhold(held)
+            self._recent.expired += 1
+            self._hold(entry)
+        return True
 
     def discard(self, key_id: str) -> bool:
         """Forget a key, pinned or not. Returns whether memory held it."""
         entry = self._pinned.get(key_id)
         if entry is None:
-            return self._recent.take(key_id) is not None
+            return self._recent.take(key_id, self._now()) is not None
         self._unhold(entry)
         return True
 
@@ -109,7 +107,7 @@ class InMemoryRepository:
         """Keep a key from being evicted until `unpin`. Returns whether memory holds it, pinned."""
         if key_id in self._pinned:
             return True
-        entry = self._recent.take(key_id)
+        entry = self._recent.take(key_id, self._now())
         if entry is None:
             return False
         self._hold(entry)
@@ -121,25 +119,23 @@ class InMemoryRepository:
         Does nothing if the key is not pinned.
         """
         entry = self._pinned.get(key_id)
-        if entry is None:
-            return
-        with self._recent.timer as now:
-            self._let_go(entry, now)
+        if entry is not None:
+            self._let_go(entry, self._now())
 
     def unpin_all(self, key_ids: Iterable[str]) -> None:
         """Do `unpin` and `confirm` for many keys; a flush has thousands at a time."""
-        with self._recent.timer as now:  # one reading of the clock for all that follows
-            confirmed_s = now.timestamp()
-            for key_id in key_ids:
-                entry = self._pinned.get(key_id)
-                if entry is not None:
-                    entry.confirmed_s = max(entry.confirmed_s, confirmed_s)
-                    self._let_go(entry, now)
+        now = self._now()
+        confirmed_s = now.timestamp()
+        for key_id in key_ids:
+            entry = self._pinned.get(key_id)
+            if entry is not None:
+                entry.confirmed_s = max(entry.confirmed_s, confirmed_s)
+                self._let_go(entry, now)
 
     def _let_go(self, pinned: Entry, now: datetime) -> None:
         self._unhold(pinned)
         if now < pinned.key.expires:
-            self._recent.add(pinned)
+            self._recent.add(pinned, now)
         else:
             self._recent.expired += 1
 
@@ -171,7 +167,7 @@ class InMemoryRepository:
                 held is None
                 or now >= held.key.expires
                 or not (held.key is key or held.key.same_material(key))
-                or (self._recent.has_ttl and key.id not in self)
+                or (now >= held.leaves and key.id not in self._pinned)
             ):
                 others.append(key)
             else:
@@ -193,34 +189,37 @@ class InMemoryRepository:
             How many expired keys have left memory since this was last called: `put` clears
             expired keys away too.
         """
-        with self._recent.timer as now:
-            self._recent.expire(now)
-            for entry in [e for e in self._pinned.values() if now >= e.key.expires]:
-                self._unhold(entry)
-                self._recent.expired += 1
+        now = self._now()
+        self._recent.expire(now)
+        for entry in [e for e in self._pinned.values() if now >= e.key.expires]:
+            self._unhold(entry)
+            self._recent.expired += 1
         purged, self._recent.expired = self._recent.expired, 0
         return purged
 
     def __contains__(self, key_id: object) -> bool:
         """Say whether there is an unexpired key with this id. That does not count as a use."""
         pinned = self._pinned.get(key_id)  # type: ignore[call-overload]
-        return key_id in self._recent if pinned is None else self._now() < pinned.key.expires
+        if pinned is not None:
+            return bool(self._now() < pinned.key.expires)
+        entry = self._recent.peek(key_id)  # type: ignore[arg-type]
+        return bool(entry is not None and self._now() < entry.leaves)
 
     def __len__(self) -> int:
         """Return how many keys memory holds, expired ones that are not yet purged included."""
-        return self._recent.entries_held() + len(self._pinned)
+        return len(self._recent) + len(self._pinned)
 
     @property
     def is_full(self) -> bool:
         """Whether the next key would evict another one, unless that has expired."""
-        return self._recent.entries_held() >= self._recent.maxsize
+        return len(self._recent) >= self._recent.entries_max
 
     @property
     def nbytes(self) -> int:
         """An estimate of the memory in use, keys included; within 15% from 1,000 keys on.
 
         A full memory that evicts in another order than that of expiry takes up to a quarter more:
-        cachetools clears the heap of evicted entries only when they outnumber the others.
+        the heap is cleared of evicted entries only when they outnumber the others.
         """
         return self._recent.nbytes + self._pinned_bytes
 
@@ -275,7 +274,7 @@ class InMemoryRepository:
         """Return: memory always takes a write."""
 
     def _entries(self) -> Iterator[Entry]:
-        yield from self._recent.entries()
+        yield from self._recent
         yield from self._pinned.values()
 
     def _held(self, key_id: str) -> Entry | None:
