@@ -55,8 +55,9 @@ def availability_by_policy(
     against = against or policies[0]
     rows = len(experiments) * (len(policies) + 1)
     warmup = duration(max(each.scenario.warmup_s for each in experiments.values()))
+    counts = " and ".join(dict.fromkeys(str(each.replications) for each in experiments.values()))
     note = (
-        f"{first.replications} replications, seed {first.seed}, warm-up of {warmup} not counted; "
+        f"{counts} replications, seed {first.seed}, warm-up of {warmup} not counted; "
         f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls."
     )
     figure, (axes,) = new_figure(height_in=1.75 + 0.38 * rows, finding=finding, note=note)

@@ -188,11 +188,11 @@ class PrimarySettings:
         ),
     )
     announces: bool = field(
-        default=False,
+        default=True,
         metadata=about(
             "Whether the primary tells of new keys at once, as PostgreSQL can; if not, a key of "
             "another instance is found by asking for it, or by a refresh.",
-            source="a choice: `ftrepo.postgres` does",
+            source="`ftrepo.postgres` does",
         ),
     )
     driver_honours_cancellation: bool = field(

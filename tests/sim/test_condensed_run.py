@@ -50,8 +50,8 @@ COMPARED = (
     "primary_attempts_after_outage_per_s",
     "get_latency_p50_s",
     "get_latency_p99_s",
-    "create_latency_max_s",
 )
+"""Not the longest latency: of fewer healthy calls the longest is shorter, as `condense` says."""
 
 
 def differences(policy: Policy) -> tuple[dict[str, Interval], float]:
@@ -71,15 +71,15 @@ def differences(policy: Policy) -> tuple[dict[str, Interval], float]:
 def test_condensing_biases_no_figure(name: str) -> None:
     """Twelve pairs of a whole and a condensed run: the mean difference of each figure is nil.
 
-    Of twelve figures at 95% one may miss by chance, so the interval is widened to 99.6% (Bonferroni
-    for twelve), by the ratio of Student's quantiles with 11 degrees of freedom: 3.65 / 2.20.
+    Of eleven figures at 95% one may miss by chance, so the interval is widened to 99.5% (Bonferroni
+    for eleven), by the ratio of Student's quantiles with 11 degrees of freedom: 3.60 / 2.20.
     """
     found, played = differences(named_policies()[name])
     assert played < 0.5, "nothing to test unless most of the time was cut"
     for measured, interval in found.items():
         if interval.replications == 0:
             continue
-        slack = interval.half_width * 3.65 / 2.20 + 1e-12
+        slack = interval.half_width * 3.60 / 2.20 + 1e-12
         assert abs(interval.mean) <= slack, f"{measured}: {interval}"
 
 
