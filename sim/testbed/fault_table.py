@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -115,11 +116,24 @@ def rich_table(rows: Sequence[FaultOutcome], policy: Policy) -> Table:
 def markdown(rows: Sequence[FaultOutcome], policy: Policy) -> str:
     """Return the outcomes as Markdown: the table, what each fault is, and what is wrong."""
     conditions = (
-        f"Each fault lasted {rows[0].fault_s:g} s under {GETS_PER_S} `get` and {CREATES_PER_S} "
-        "`create` a second; times of recovery count from its end."
+        f"Each fault lasted {rows[0].fault_s:g} s, on a real PostgreSQL under {GETS_PER_S} `get` "
+        f"and {CREATES_PER_S} `create` a second, once; another run differs by some milliseconds, "
+        "and in its recovery by up to `breaker_open_s`. Renew this page with "
+        "`python -m sim faults --out docs/faults.md`."
+    )
+    columns = (
+        "An error to a caller is any exception for a key that was acknowledged. Recovery counts "
+        f"from the end of the fault; the breaker probes every {policy.breaker_open_s:g} s. Leaked are "
+        "connections that neither the pool nor anybody else uses; lost and different are "
+        "acknowledged keys that the table lacks, or has otherwise. The event loop was as late as "
+        "the fourth column says, and every call with it."
     )
     lines = [
-        conditions,
+        "# What callers notice when PostgreSQL fails",
+        "",
+        *textwrap.wrap(conditions, 100, break_on_hyphens=False),
+        "",
+        *textwrap.wrap(columns, 100, break_on_hyphens=False),
         "",
         _line(COLUMNS),
         _line("---" if number == 0 else "---:" for number in range(len(COLUMNS))),
