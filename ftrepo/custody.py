@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from ftrepo.errors import (
@@ -181,6 +182,12 @@ class Custody:
             if held is not None and held.same_material(key):
                 self.confirm(key.id)
         return added
+
+    def learn_one(self, key: PublicKey, now: datetime) -> None:
+        """Do what `learn` does for one key, at little cost if there is nothing to learn."""
+        # Most of the time memory has the key, and it does not wait: whoever waits is pinned.
+        if not self._cache.confirm_same(key, now):
+            self.learn((key,))
 
     def confirm(self, key_id: str) -> None:
         """Take note that the primary has committed a key that memory holds."""

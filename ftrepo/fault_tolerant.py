@@ -299,9 +299,10 @@ class FaultTolerantRepository:
         except PrimaryUnavailableError as unavailable:
             error = unavailable
         else:
-            if not key.has_expired(self._now()):
+            now = self._now()
+            if not key.has_expired(now):
                 if self.policy.read_policy != "primary-only":
-                    self._custody.learn((key,))
+                    self._custody.learn_one(key, now)
                 return key
         if self.policy.read_policy != "primary-only":
             recalled = self._recall(key_id)

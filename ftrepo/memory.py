@@ -151,6 +151,19 @@ class InMemoryRepository:
             time = self._now() if at is None else at
             entry.confirmed_s = max(entry.confirmed_s, time.timestamp())
 
+    def confirm_same(self, key: PublicKey, now: datetime) -> bool:
+        """Note that the primary has this very key. False if memory has not, or has it otherwise.
+
+        Args:
+            key: as the primary returned it.
+            now: the calendar time, which whoever asks has read already.
+        """
+        held = self._recent.peek(key.id)
+        if held is None or now >= held.leaves or not held.key.same_material(key):
+            return False
+        held.confirmed_s = now.timestamp()
+        return True
+
     def confirm_all(self, keys: Iterable[PublicKey]) -> list[PublicKey]:
         """Note that the primary has these very keys; a refresh asks for thousands at a time.
 

@@ -123,8 +123,8 @@ def markdown(rows: Sequence[FaultOutcome], policy: Policy) -> str:
     )
     columns = (
         "An error to a caller is any exception for a key that was acknowledged. Recovery counts "
-        f"from the end of the fault; the breaker probes every {policy.breaker_open_s:g} s. Leaked are "
-        "connections that neither the pool nor anybody else uses; lost and different are "
+        f"from the end of the fault; the breaker probes every {policy.breaker_open_s:g} s. Leaked "
+        "are connections that neither the pool nor anybody else uses; lost and different are "
         "acknowledged keys that the table lacks, or has otherwise. The event loop was as late as "
         "the fourth column says, and every call with it."
     )
