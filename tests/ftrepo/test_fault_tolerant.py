@@ -372,6 +372,23 @@ class TestGet:
 
         run_laboratory(story, [refuse(501.0, 700.0)])
 
+    def test_an_answer_of_the_primary_confirms(self) -> None:
+        """A key that the primary has just returned may be served for the whole bound from then."""
+        policy = Policy(max_staleness_s=60.0, refresh_interval_s=None)
+
+        async def story(lab: Laboratory) -> None:
+            async with lab.repository(policy) as repo:
+                await repo.create(make_key("a"))
+                await lab.until(50.0)
+                assert await repo.get("a") == make_key("a")
+                await lab.until(100.0)
+                assert await repo.get("a") == make_key("a")
+                await lab.until(111.0)
+                with pytest.raises(KeyUnavailableError):
+                    await repo.get("a")
+
+        run_laboratory(story, [refuse(51.0, 200.0)])
+
 
 class TestDeleteExpired:
     """A clean-up reaches both stores, sooner or later."""

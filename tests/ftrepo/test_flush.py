@@ -124,3 +124,38 @@ def test_a_cancelled_flush_gives_its_keys_back(moment_s: float) -> None:
         assert all(key.id in lab.primary for key in KEYS)
 
     run_laboratory(story, [refuse(1.0, 10.0)])
+
+
+@pytest.mark.parametrize("turns", range(40))
+def test_a_flush_cancelled_between_two_batches_leaves_nothing_behind(turns: int) -> None:
+    """At whatever turn of the loop it is cancelled: no key without an owner, no call under way."""
+
+    async def story(lab: Laboratory) -> None:
+        repo = await outage_over(lab)
+        sent, under_way = 0, 0
+
+        async def create_many(keys: Sequence[PublicKey]) -> Collection[str]:
+            nonlocal sent, under_way
+            sent, under_way = sent + 1, under_way + 1
+            try:
+                for _ in range(5 if sent == 1 else 200):
+                    await asyncio.sleep(0)
+                return ()
+            finally:
+                under_way -= 1
+
+        store, lab.primary.create_many = lab.primary.create_many, create_many  # type: ignore[method-assign]
+        flush = asyncio.create_task(repo.flush())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        flush.cancel()
+        await asyncio.gather(flush, return_exceptions=True)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not under_way
+        left = repo.pending.key_ids()
+        assert left == [key.id for key in KEYS][len(KEYS) - len(left) :]
+        lab.primary.create_many = store  # type: ignore[method-assign]
+        assert await repo.flush() == len(left)
+
+    run_laboratory(story, [refuse(1.0, 10.0)])

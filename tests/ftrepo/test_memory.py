@@ -157,6 +157,21 @@ class TestPut:
             repository.put(make_key("a", lifetime_s=10))
         assert len(repository) == 0
 
+    def test_the_end_of_an_earlier_stay_does_not_end_a_later_one(
+        self, clock: SettableClock
+    ) -> None:
+        """A key that was discarded and put again stays for as long as if it were there first."""
+        repository = of_size(clock, 2, ttl_s=5)
+        repository.put(make_key("a"))
+        clock.advance(3)
+        repository.discard("a")
+        repository.put(make_key("a"))
+        clock.advance(3)
+        repository.put(make_key("b"))
+        assert held(repository) == "ab"
+        clock.advance(2)
+        assert held(repository) == "b"
+
     def test_many_are_unpinned_and_confirmed_at_once(self, clock: SettableClock) -> None:
         """`unpin_all` does what `unpin` and `confirm` do for each; the bound holds again."""
         repository = of_size(clock, 2)
