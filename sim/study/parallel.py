@@ -56,7 +56,7 @@ def spread(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in set(multiprocessing.active_children()) - others:
-                child.terminate()
+                child.kill()  # It holds nothing, and may be too busy to be asked.
             raise
     return [future.result() for future in futures]
 
