@@ -65,7 +65,7 @@ def simulation_against_reality(
         _draw_age(age, simulated, real)
         _draw_latency(latency, simulated, real)
         availability.set_title(name)
-    panels[1].legend(loc="upper right")
+    panels[1].legend(loc="upper left")
     for column, label in enumerate(("time, seconds", "time, seconds", "get latency, ms (log)")):
         panels[len(panels) - 3 + column].set_xlabel(label)
     for column, title in enumerate(("right answers", "oldest pending, s", "calls answered")):
