@@ -51,6 +51,10 @@ class CallKind(enum.Enum):
     """Whether a write would be accepted now."""
 
 
+ROUNDING_S = 1e-9
+"""By how much sums of times may be off: work that ends as an outage begins is done before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What becomes of one call.
@@ -227,14 +231,14 @@ class Faults(Schedule):
         while index < len(self.outages):
             outage = self.outages[index]
             healthy_s = max(0.0, outage.start_s - now_s)
-            if work_s <= healthy_s:
+            if work_s <= healthy_s + ROUNDING_S:
                 break
             if outage.mode in ends:
                 return None
             work_s -= healthy_s
             now_s = max(now_s, outage.start_s)
             slowness = self._slowness(outage, began_s, waits)
-            if work_s * slowness <= outage.end_s - now_s:
+            if work_s * slowness <= outage.end_s - now_s + ROUNDING_S:
                 return now_s + work_s * slowness
             work_s -= (outage.end_s - now_s) / slowness
             now_s = outage.end_s
