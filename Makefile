@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13
 JOBS ?= 2
-EXTRAS := dev,notebooks,postgres,sim,testbed
+EXTRAS := dev,notebooks,opentelemetry,postgres,prometheus,sim,testbed
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ftrepo-setup
+# Other libraries, to compare with: beside the environment and not in it, which stays as pinned.
+PEERS_DIR := build/peers
+PEERS_STAMP := $(PEERS_DIR)/.installed
 # A file's tests share its fixtures; the notebooks, which take longest, are given out first.
 SPREAD := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 CHECKED := .ci benchmarks ftrepo notebooks sim tests
@@ -19,7 +22,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup review test lint format types notebooks crash drill faults lab bench constraints clean
+.PHONY: help setup review test lint format types notebooks conformance crash drill faults lab bench constraints clean
 
 help: ## Print this list
 	@echo "ftrepo: everyday commands. The first one to need it makes $(VENV)."
@@ -39,6 +42,14 @@ $(STAMP): pyproject.toml constraints.txt
 		tail -n 20 $(VENV)/pip.log >&2; echo "pip failed; all that it said is in $(VENV)/pip.log" >&2; exit 1; }
 	@touch $@
 	@echo "$(VENV) is ready."
+
+$(PEERS_STAMP): $(STAMP)
+	@rm -rf $(PEERS_DIR) && mkdir -p $(PEERS_DIR)
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"], \
+		sep="\n", file=open("$(PEERS_DIR)/requirements.txt", "w"))'
+	@$(PY) -m pip install --target $(PEERS_DIR) --requirement $(PEERS_DIR)/requirements.txt >$(PEERS_DIR)/pip.log 2>&1 || { \
+		tail -n 20 $(PEERS_DIR)/pip.log >&2; echo "pip failed; all that it said is in $(PEERS_DIR)/pip.log" >&2; exit 1; }
+	@touch $@
 
 review: $(STAMP) ## Run the notebooks into build/review/index.html (FTREPO_FAST=1 for a quick, coarse one)
 	@$(PY) -m sim review $(if $(FTREPO_FAST),--fast)
@@ -71,6 +82,9 @@ types: $(STAMP) ## Check types: mypy, strict on ftrepo and sim
 notebooks: $(STAMP) ## Run every notebook in full, with its assertions
 	@$(PY) -m pytest $(SPREAD) --nbmake notebooks
 
+conformance: $(STAMP) $(PEERS_STAMP) ## Hold our breaker and eight others to the same checks, and print the table (WHY=1 says what failed)
+	@PYTHONPATH=$(PEERS_DIR) $(PY) -m tests.conformance $(if $(WHY),--why)
+
 crash: $(STAMP) ## Kill a service with kill -9, 50 times, and look for every key that it had acknowledged
 	@$(PY) -m benchmarks.journal_crash
 
@@ -83,8 +97,8 @@ faults: $(STAMP) ## Break a real PostgreSQL in every way there is, and print wha
 lab: $(STAMP) ## Open JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks
 
-bench: $(STAMP) ## Print the benchmarks and write build/bench.json (ONLY=name for one)
-	@$(PY) -m benchmarks $(if $(ONLY),--only $(ONLY))
+bench: $(STAMP) $(if $(PEERS),$(PEERS_STAMP)) ## Print the benchmarks and write build/bench.json (ONLY=name for one, PEERS=1 beside other libraries)
+	@$(if $(PEERS),PYTHONPATH=$(PEERS_DIR)) $(PY) -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 constraints: $(STAMP) ## Renew constraints.txt with every interpreter in PYTHONS, oldest first
 	@$(PY) .ci/constraints.py $(PYTHONS)

@@ -1,7 +1,10 @@
 """A repository of public keys that goes on working while its database does not."""
 
 from ftrepo.errors import (
+    BulkheadFullError,
+    CallRefusedError,
     CircuitOpenError,
+    FallbackFailedError,
     FtrepoError,
     InvalidKeyError,
     InvalidKeyIdError,
@@ -16,8 +19,11 @@ from ftrepo.errors import (
     KeyUnavailableError,
     PendingFullError,
     PolicyError,
+    PrimaryNotAskedError,
     PrimaryRejectedError,
     PrimaryUnavailableError,
+    RateLimitedError,
+    TimeLimitError,
     UnsupportedAlgorithmError,
 )
 from ftrepo.fault_tolerant import FaultTolerantRepository
@@ -37,9 +43,12 @@ from ftrepo.policy import Policy
 
 __all__ = [
     "Algorithm",
+    "BulkheadFullError",
+    "CallRefusedError",
     "CircuitOpenError",
     "Clock",
     "Durability",
+    "FallbackFailedError",
     "FaultTolerantRepository",
     "FtrepoError",
     "InMemoryRepository",
@@ -60,12 +69,15 @@ __all__ = [
     "PendingWrites",
     "Policy",
     "PolicyError",
+    "PrimaryNotAskedError",
     "PrimaryRejectedError",
     "PrimaryStore",
     "PrimaryUnavailableError",
     "PublicKey",
     "PublicKeyRepository",
+    "RateLimitedError",
     "SigningKey",
     "SqliteJournal",
+    "TimeLimitError",
     "UnsupportedAlgorithmError",
 ]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, by the custom of shells."""
 
+_MONITORING = (["dashboard"], ["alerts"], ["metrics"])
+"""Commands that do without a database, whose commands are then not loaded."""
+
 _EXAMPLES = """\
 examples:
   export FTREPO_DSN=postgresql://ftrepo@db.example:5432/ftrepo
@@ -28,13 +31,16 @@ examples:
   python -m ftrepo db backup --to /backups --keep 7
   python -m ftrepo db verify --from /backups --archive /archive
   python -m ftrepo db restore --from /backups --archive /archive --data /new --to-latest
+  python -m ftrepo dashboard > ftrepo.json
+  python -m ftrepo alerts > /etc/prometheus/ftrepo.yml
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
-        options = _parser().parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        options = _parser(for_monitoring=list(given[:1]) in _MONITORING).parse_args(given)
         code: int = options.command(options)
     except ImportError as error:
         print(f"error: {error}; install it with: pip install 'ftrepo[postgres]'", file=sys.stderr)
@@ -48,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, for_monitoring: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ftrepo",
-        description="Look after the database of the public keys.",
+        description="Look after the database of the public keys, and after those who watch it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,8 +68,36 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_database_commands(database.add_subparsers(required=True, metavar="COMMAND"))
+    if not for_monitoring:
+        _add_database_commands(database.add_subparsers(required=True, metavar="COMMAND"))
+    dashboard = commands.add_parser("dashboard", help="print the dashboard for Grafana")
+    dashboard.set_defaults(command=_print_dashboard)
+    alerts = commands.add_parser("alerts", help="print the alert rules for Prometheus")
+    alerts.set_defaults(command=_print_alerts)
+    metrics = commands.add_parser("metrics", help="print the table of what is measured")
+    metrics.set_defaults(command=_print_metrics)
     return parser
+
+
+def _print_dashboard(_: argparse.Namespace) -> int:
+    from ftrepo.telemetry.grafana import dashboard_json
+
+    print(dashboard_json(), end="")
+    return 0
+
+
+def _print_alerts(_: argparse.Namespace) -> int:
+    from ftrepo.telemetry.grafana import alerts_yaml
+
+    print(alerts_yaml(), end="")
+    return 0
+
+
+def _print_metrics(_: argparse.Namespace) -> int:
+    from ftrepo.telemetry.manual import metrics_table
+
+    print(metrics_table(), end="")
+    return 0
 
 
 def _add_database_commands(commands: Commands) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from ftrepo.absent import AbsentIds
 from ftrepo.errors import (
     KeyConflictError,
     KeyExpiredError,
@@ -38,6 +39,7 @@ class Custody:
 
     Attributes:
         something_waits: set when a key waits for the next flush; the `Reconciler` clears it.
+        absent: ids that the primary said it does not have.
 
     Args:
         cache: keys in memory; every key that waits is pinned in it.
@@ -65,6 +67,7 @@ class Custody:
         self._now = now
         self._observe = observe
         self.something_waits = asyncio.Event()
+        self.absent = AbsentIds(entries_max=policy.absent_entries_max, ttl_s=policy.absent_ttl_s)
         self._refused: set[str] = set()
         """Keys that the primary will never have, as one `create` was told while another one, that
         took the key in, is still under way."""
@@ -178,6 +181,7 @@ class Custody:
             except KeyConflictError:
                 self._observe(ConflictSeen(key_id=key.id))
         for key in keys:
+            self.absent.forget(key.id)
             held = self._pending.get(key.id)
             if held is not None and held.same_material(key):
                 self.confirm(key.id)
@@ -204,7 +208,8 @@ class Custody:
         self._observe(PendingDropped(key_id=key_id, reason=reason))
 
     def free(self, key_id: str) -> None:
-        """Let go of an expired key that waits under this id, which is then free for another."""
+        """Make way for a key under this id: let go of an expired one that waits, and of a no."""
+        self.absent.forget(key_id)
         if self._pending.remove_if_expired(key_id, self._now()):
             self.forget(key_id, "expired")
 

@@ -14,12 +14,18 @@
     ├── KeyNotFoundError (LookupError)      nobody has the key
     │   └── KeyUnavailableError             nobody at hand has it, and the primary cannot be asked
     ├── PrimaryUnavailableError             the store of record could not be asked
-    │   ├── CircuitOpenError                it was not asked, because the breaker is open
+    │   ├── PrimaryNotAskedError            it was not asked: breaker, bound or budget
     │   ├── PrimaryRejectedError            it answered, and refuses what it was given
     │   ├── PoolExhaustedError              it was not asked, because every connection is in use
     │   ├── PoolClosedError                 it was not asked, because its connections are closed
     │   └── AmbiguousCommitError            it was asked to commit, and nobody knows whether it did
     ├── TransactionAbortedError             a commit of a transaction that had failed before
+    ├── CallRefusedError                    a call was not made; says when to come back
+    │   ├── CircuitOpenError                the breaker is open
+    │   ├── BulkheadFullError               too many calls are under way, and too many wait
+    │   └── RateLimitedError                too many calls were made lately
+    ├── TimeLimitError (TimeoutError)       a call took too long; what became of it is unknown
+    ├── FallbackFailedError                 a call failed, and everything tried in its place
     ├── PendingFullError                    the bound on pending writes is reached
     └── JournalError                        the journal of pending writes cannot be used
         ├── JournalLockedError              another process has it open
@@ -97,12 +103,14 @@ class PrimaryUnavailableError(FtrepoError):
     """
 
 
-class CircuitOpenError(PrimaryUnavailableError):
-    """The call was not made, because the breaker is open.
+class PrimaryNotAskedError(PrimaryUnavailableError):
+    """The call was not made: the breaker is open, too many are under way, or too many have failed.
+
+    Nothing was sent, so nothing is ambiguous.
 
     Attributes:
-        retry_after_s: seconds until the breaker admits its next probe; zero when it would admit
-            one now but every place is taken.
+        retry_after_s: seconds until a call may be made again; zero when one may be made as soon as
+            another ends.
     """
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
@@ -139,6 +147,68 @@ class TransactionAbortedError(FtrepoError):
 
     The body of the transaction went on after an error. Nothing was committed.
     """
+
+
+class CallRefusedError(FtrepoError):
+    """A call was not made, to spare the caller, the one who is called, or both.
+
+    It costs little: the message is put together only when somebody reads it.
+
+    Args:
+        name: of what refused: a breaker, a bulkhead, a limiter.
+        reason: why, in words, e.g. "open".
+        retry_after_s: seconds until a call may be admitted; zero when that depends on calls that
+            are under way rather than on time. Fit for the header Retry-After, rounded up.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of what refused the call."""
+        return str(self.args[0])
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        return str(self.args[1])
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds until a call may be admitted; zero when that depends on calls under way."""
+        return float(self.args[2])
+
+    def __str__(self) -> str:
+        when = f"in {self.retry_after_s:.3g} s" if self.retry_after_s else "when another call ends"
+        return f"{self.name} refuses the call: {self.reason}; try again {when}"
+
+
+class CircuitOpenError(CallRefusedError):
+    """The breaker is open, or half-open with every place for a probe taken."""
+
+
+class BulkheadFullError(CallRefusedError):
+    """As many calls are under way as may be, and as many wait for a place as may wait."""
+
+
+class RateLimitedError(CallRefusedError):
+    """More calls were made lately than the limit allows."""
+
+
+class TimeLimitError(FtrepoError, TimeoutError):
+    """A call took longer than it may. Whether it took effect is unknown."""
+
+
+class FallbackFailedError(FtrepoError):
+    """A call failed, and so did everything that was tried in its place.
+
+    The error of the call itself is the `__cause__`.
+
+    Attributes:
+        errors: of the fallbacks, in the order in which they were tried.
+    """
+
+    def __init__(self, message: str, *, errors: tuple[Exception, ...]) -> None:
+        super().__init__(message)
+        self.errors = errors
 
 
 class PendingFullError(FtrepoError):

@@ -6,10 +6,11 @@ Logs, metrics and the simulation's recorder all read the same events. None carri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ftrepo.interface import Durability
-from ftrepo.resilience.breaker import BreakerState
+if TYPE_CHECKING:
+    from ftrepo.interface import Durability
+    from ftrepo.resilience.breaker import BreakerState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +117,31 @@ class ExpiredDeleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerChanged:
-    """The breaker in front of the primary changed its state."""
+    """A breaker changed its state.
 
+    Attributes:
+        breaker: its name; that of the one in front of the primary is "primary".
+    """
+
+    breaker: str
     old: BreakerState
     new: BreakerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled:
+    """An attempt failed and will be repeated.
+
+    Attributes:
+        operation: what is attempted.
+        attempt: the number of the attempt that failed, from 1.
+        pause_s: how long until the next.
+    """
+
+    operation: str
+    attempt: int
+    error: BaseException
+    pause_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +193,7 @@ Event = (
     | Refreshed
     | ExpiredDeleted
     | BreakerChanged
+    | RetryScheduled
     | JournalRecovered
     | JournalFailed
     | JournalKept

@@ -6,18 +6,20 @@
     get    ──▶ primary ──fails or lacks it──▶ cache, pending writes     (primary-first)
     get    ──▶ cache, pending writes ──lack it──▶ primary               (cache-first)
 
-This file awaits and decides nothing of its own: `breaker` says whether the primary is called,
-`pending` who owns a key that it lacks and `custody` where that is kept, `guarded` and
-`guarded_journal` keep the time-outs, and `reconcile` makes the stores agree again.
+This file awaits and decides nothing of its own: `breaker` and `call_budget` say whether the primary
+is called, `lookup` where a key is looked for, `pending` who owns a key that it lacks and `custody`
+where that is kept, `guarded` and `guarded_journal` keep the time-outs, and `reconcile` makes the
+stores agree again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
+from secrets import SystemRandom
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -25,34 +27,36 @@ from ftrepo.custody import Custody
 from ftrepo.errors import (
     KeyConflictError,
     KeyExpiredError,
-    KeyNotFoundError,
-    KeyUnavailableError,
     PolicyError,
     PrimaryUnavailableError,
 )
 from ftrepo.events import (
     BreakerChanged,
-    CacheMiss,
     ConflictSeen,
     Event,
     KeyCreated,
-    ServedFromMemory,
 )
 from ftrepo.guarded import GuardedPrimary
 from ftrepo.interface import Clock, Durability, Journal, Observer, PrimaryStore
 from ftrepo.journal.guarded import GuardedJournal
-from ftrepo.keys import is_key_id
+from ftrepo.lookup import Lookup
 from ftrepo.memory import InMemoryRepository
 from ftrepo.pending import PendingWrites
 from ftrepo.policy import Policy
 from ftrepo.reconcile import Reconciler
 from ftrepo.resilience.breaker import BreakerSettings, BreakerState, CircuitBreaker
+from ftrepo.resilience.call_budget import CallBudget
 from ftrepo.telemetry.logs import log_event
 
 if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
 
 _log = logging.getLogger("ftrepo")
+
+_RANDOM = SystemRandom()
+
+RAMP_JITTER = 0.5
+"""Which share of `Policy.ramp_up_s` is drawn at random each time."""
 
 
 def _utc_now() -> datetime:
@@ -75,6 +79,16 @@ class FaultTolerantRepository:
         observers: are told of every event; by default each event is logged.
         journal: keeps pending writes where they survive the process, e.g. a `SqliteJournal`;
             `None` keeps them in memory only.
+        draw: returns random numbers in [0, 1), which keep instances that failed together from
+            returning together.
+
+    Attributes:
+        policy: as given, or the default.
+        cache: keys in memory.
+        pending: keys that the primary still has to be told of.
+        lookup: how keys are found; counts hits and misses.
+        breaker: the one in front of the primary; `None` if the policy has none.
+        budget: the bound on calls that bring nothing; `None` if the policy has none.
 
     Raises:
         PolicyError: there is a journal, but the policy has no pending writes.
@@ -89,6 +103,7 @@ class FaultTolerantRepository:
         now: Clock = _utc_now,
         observers: Sequence[Observer] = (log_event,),
         journal: Journal | None = None,
+        draw: Callable[[], float] = _RANDOM.random,
     ) -> None:
         self.policy = policy = policy or Policy()
         if journal is not None and not policy.pending_writes:
@@ -100,10 +115,14 @@ class FaultTolerantRepository:
             now=now, entries_max=policy.cache_entries_max, ttl_s=policy.cache_ttl_s
         )
         self.pending = PendingWrites(entries_max=policy.pending_max)
+        self._draw = draw
+        self.breaker = self._make_breaker()
+        self.budget = self._make_budget()
         self._guarded = GuardedPrimary(
             calls_in_flight_max=policy.calls_in_flight_max,
             observe=self._observe,
-            breaker=self._make_breaker(),
+            breaker=self.breaker,
+            budget=self.budget,
             cancels_at_once=getattr(primary, "cancels_at_once", False),
         )
         self._journal = GuardedJournal(
@@ -120,6 +139,15 @@ class FaultTolerantRepository:
             now=now,
             observe=self._observe,
         )
+        self.lookup = Lookup(
+            primary=primary,
+            guarded=self._guarded,
+            custody=self._custody,
+            cache=self.cache,
+            policy=policy,
+            now=now,
+            observe=self._observe,
+        )
         self._reconciler = Reconciler(
             primary=primary,
             guarded=self._guarded,
@@ -128,9 +156,7 @@ class FaultTolerantRepository:
             pending=self.pending,
             policy=policy,
             observe=self._observe,
-        )
-        self._staleness_max = (
-            None if policy.max_staleness_s is None else timedelta(seconds=policy.max_staleness_s)
+            draw=draw,
         )
         self._running = False
 
@@ -176,10 +202,14 @@ class FaultTolerantRepository:
         self._journal.kill()
 
     @property
+    def calls_in_flight(self) -> int:
+        """Calls to the primary under way, those included that were given up at their time-out."""
+        return self._guarded.calls_in_flight
+
+    @property
     def breaker_state(self) -> BreakerState:
         """The state of the breaker in front of the primary; closed if the policy has none."""
-        breaker = self._guarded.breaker
-        return BreakerState.CLOSED if breaker is None else breaker.state
+        return BreakerState.CLOSED if self.breaker is None else self.breaker.state
 
     @property
     def oldest_pending_age_s(self) -> float:
@@ -227,21 +257,7 @@ class FaultTolerantRepository:
             KeyNotFoundError: nobody has the key. A malformed id is never looked for.
         """
         self._must_run()
-        if not is_key_id(key_id):
-            raise KeyNotFoundError("no key has this id: it is malformed")
-        read_policy = self.policy.read_policy
-        if read_policy == "cache-first":
-            key = self._recall(key_id)
-            if key is not None:
-                return key
-            self._observe(CacheMiss(key_id=key_id))
-        elif read_policy == "primary-first" and not self._guarded.is_closed:
-            # The breaker would refuse the call; an answer at hand need not wait for it to say so.
-            key = self._recall(key_id)
-            if key is not None:
-                self._observe(ServedFromMemory(key_id=key_id, reason="unavailable"))
-                return key
-        return await self._get_from_primary(key_id)
+        return await self.lookup.get(key_id)
 
     async def delete_expired(self) -> int:
         """Delete expired keys from the primary and from memory; a failure of one is no error.
@@ -288,48 +304,6 @@ class FaultTolerantRepository:
         if held is not None and not held.same_material(key):
             raise KeyConflictError(f"id {key.id!r} is bound to other key material, which is kept")
 
-    async def _get_from_primary(self, key_id: str) -> PublicKey:
-        """Ask the primary, and memory if it has no answer."""
-        error: PrimaryUnavailableError | None = None
-        ask = partial(self._primary.get, key_id)
-        try:
-            key = await self._guarded.call("get", ask, timeout_s=self.policy.select_timeout_s)
-        except KeyNotFoundError:
-            pass
-        except PrimaryUnavailableError as unavailable:
-            error = unavailable
-        else:
-            now = self._now()
-            if not key.has_expired(now):
-                if self.policy.read_policy != "primary-only":
-                    self._custody.learn_one(key, now)
-                return key
-        if self.policy.read_policy != "primary-only":
-            recalled = self._recall(key_id)
-            if recalled is not None:
-                self._observe(
-                    ServedFromMemory(
-                        key_id=key_id,
-                        reason="unavailable" if error is not None else "unknown to the primary",
-                    )
-                )
-                return recalled
-            self._observe(CacheMiss(key_id=key_id))
-        if error is None:
-            raise KeyNotFoundError(f"no store has an unexpired key {key_id!r}")
-        raise KeyUnavailableError(
-            f"key {key_id!r} is not at hand, and the primary, which may have it, cannot be asked",
-            retry_after_s=self._guarded.retry_after_s(),
-        ) from error
-
-    def _recall(self, key_id: str) -> PublicKey | None:
-        """The key from memory, pending ones included; not if it has been unconfirmed too long."""
-        key = self.cache.lookup(key_id)
-        if key is None or self._staleness_max is None:
-            return key
-        confirmed = self.cache.confirmed_at(key_id) or key.created
-        return key if self._now() - confirmed <= self._staleness_max else None
-
     def _make_breaker(self) -> CircuitBreaker | None:
         policy = self.policy
         if not policy.breaker:
@@ -337,15 +311,34 @@ class FaultTolerantRepository:
         settings = BreakerSettings(
             failure_threshold=policy.breaker_failure_threshold,
             count_interval_s=policy.breaker_count_interval_s,
+            failure_rate=policy.breaker_failure_rate,
+            slow_rate=policy.breaker_slow_rate,
+            slow_call_s=policy.breaker_slow_call_s,
+            window_s=policy.breaker_window_s,
+            window_calls_min=policy.breaker_window_calls_min,
             open_s=policy.breaker_open_s,
+            open_factor=policy.breaker_open_factor,
+            open_max_s=policy.breaker_open_max_s,
+            open_jitter=policy.breaker_open_jitter,
             half_open_max_calls=policy.breaker_half_open_max_calls,
             probe_timeout_s=policy.breaker_probe_timeout_s,
         )
-        return CircuitBreaker(settings, on_change=self._breaker_changed)
+        return CircuitBreaker(
+            settings, name="primary", on_change=self._breaker_changed, draw=self._draw
+        )
+
+    def _make_budget(self) -> CallBudget | None:
+        rate_per_s = self.policy.futile_calls_per_s_max
+        if rate_per_s is None:
+            return None
+        return CallBudget(rate_per_s=rate_per_s, burst=self.policy.calls_in_flight_max)
 
     def _breaker_changed(self, old: BreakerState, new: BreakerState) -> None:
+        if new is BreakerState.CLOSED and self.budget is not None:
+            ramp_s = self.policy.ramp_up_s * (1.0 - RAMP_JITTER * self._draw())
+            self.budget.begin_ramp(asyncio.get_running_loop().time(), ramp_s)
         self._reconciler.breaker_changed(new)
-        self._observe(BreakerChanged(old=old, new=new))
+        self._observe(BreakerChanged(breaker="primary", old=old, new=new))
 
     def _observe(self, event: Event) -> None:
         for observer in self._observers:

@@ -55,7 +55,8 @@ class PendingWrites:
 
     def __init__(self, *, entries_max: int | None = None) -> None:
         self.entries_max = entries_max
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry] = {}  # In the order in which a flush takes them.
+        self._by_age: dict[str, _Entry] = {}  # The same, in the order in which they came.
         self._writing = 0
 
     def __len__(self) -> int:
@@ -89,8 +90,9 @@ class PendingWrites:
 
     def oldest_since_s(self) -> float | None:
         """When the oldest key that a flush owes entered, or `None` if nothing waits."""
-        owed = (e.since_s for e in self._entries.values() if e.owner is not _Owner.WRITING)
-        return min(owed, default=None)
+        # Only those that are being written just now can stand before it.
+        owed = (e.since_s for e in self._by_age.values() if e.owner is not _Owner.WRITING)
+        return next(owed, None)
 
     def reserve(self, key: PublicKey, now_s: float) -> bool:
         """Take a key in before its first write; the caller now owns it.
@@ -100,7 +102,7 @@ class PendingWrites:
         """
         if key.id in self._entries or self.is_full():
             return False
-        self._entries[key.id] = _Entry(key, now_s)
+        self._entries[key.id] = self._by_age[key.id] = _Entry(key, now_s)
         self._writing += 1
         return True
 
@@ -111,7 +113,7 @@ class PendingWrites:
         there is room again. Does nothing if the key is held already.
         """
         if key.id not in self._entries:
-            self._entries[key.id] = entry = _Entry(key, now_s)
+            self._entries[key.id] = self._by_age[key.id] = entry = _Entry(key, now_s)
             entry.owner = _Owner.WAITING
 
     def is_full(self) -> bool:
@@ -151,6 +153,7 @@ class PendingWrites:
         entry = self._entries.pop(key_id, None)
         if entry is None:
             return False
+        del self._by_age[key_id]
         if entry.owner is _Owner.WRITING:
             self._writing -= 1
         return True
@@ -173,5 +176,5 @@ class PendingWrites:
             if entry.owner is _Owner.WAITING and entry.key.has_expired(now)
         ]
         for key in expired:
-            del self._entries[key.id]
+            del self._entries[key.id], self._by_age[key.id]
         return expired

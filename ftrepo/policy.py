@@ -87,6 +87,41 @@ class Policy:
         "at their time-out and have not ended yet. More are refused at once.",
         source=f"{_HOUSE}: four times the 25 connections of a server's pool",
     )
+    futile_calls_per_s_max: float | None = setting(
+        100.0,
+        unit="calls/s",
+        above=0,
+        doc="How many calls a second the primary may get, in the long run, that bring nothing: "
+        "failed, timed out, given up, or for a key that it does not have. As many as "
+        "calls_in_flight_max may come at once before that. Beyond it memory answers, if it can, "
+        "or the answer is 'unavailable'. `none` sets no bound.",
+        source=f"{_HOUSE}: a few per cent of what a small server can take",
+    )
+    ramp_up_s: float = setting(
+        5.0,
+        unit="s",
+        least=0,
+        doc="For how long, after the breaker has closed, calls are let back step by step: at first "
+        "futile_calls_per_s_max of them, at the end all. Each time a random part of it, from half "
+        "up to the whole, so that instances which failed together do not return together. 0 lets "
+        "all calls back at once.",
+        source=f"{_HOUSE}: long enough for a server to warm its cache of an index",
+    )
+    absent_ttl_s: float = setting(
+        1.0,
+        unit="s",
+        least=0,
+        doc="For how long an id is remembered that the primary said it does not have, unless a key "
+        "appears under it here or is announced. 0 remembers none, and each `get` asks.",
+        source=f"{_HOUSE}: short, as another instance may create the key meanwhile",
+    )
+    absent_entries_max: int = setting(
+        10_000,
+        unit="ids",
+        least=1,
+        doc="The most such ids; the oldest one makes room.",
+        source=f"{_HOUSE}: about 1 MB",
+    )
 
     flush_interval_s: float = setting(
         1.0,
@@ -193,11 +228,11 @@ class Policy:
         doc="Whether a circuit breaker stops calls to a primary that keeps failing.",
         source="the requirements of the service: a dead primary is not called on every request",
     )
-    breaker_failure_threshold: int = setting(
+    breaker_failure_threshold: int | None = setting(
         5,
         unit="failures",
         least=1,
-        doc="How many failures in a row trip the breaker.",
+        doc="How many failures in a row trip the breaker. `none`: they alone never do.",
         source="the requirements of the service: 5 failures",
     )
     breaker_count_interval_s: float = setting(
@@ -207,6 +242,44 @@ class Policy:
         doc="How often the counts of a closed breaker start again from zero. 0 never clears them.",
         source="the requirements of the service: every 60 s",
     )
+    breaker_failure_rate: float | None = setting(
+        None,
+        above=0,
+        most=1,
+        doc="Which share of failures, within breaker_window_s, trips the breaker: it notices a "
+        "primary that fails now and then. `none`: no share does.",
+        source="the requirements of the service for other dependencies: 0.5; off, since memory "
+        "answers for each failed call",
+    )
+    breaker_slow_rate: float | None = setting(
+        None,
+        above=0,
+        most=1,
+        doc="Which share of slow calls, within breaker_window_s, trips the breaker. `none`: no "
+        "share does.",
+        source=f"{_HOUSE}: off, since a slow answer is an answer",
+    )
+    breaker_slow_call_s: float = setting(
+        0.25,
+        unit="s",
+        above=0,
+        doc="From how long on a call is slow.",
+        source=f"{_HOUSE}: half of the time-outs",
+    )
+    breaker_window_s: float = setting(
+        10.0,
+        unit="s",
+        above=0,
+        doc="How far back both shares look.",
+        source="the requirements of the service: a rolling window of 10 s",
+    )
+    breaker_window_calls_min: int = setting(
+        5,
+        unit="calls",
+        least=1,
+        doc="How many calls there must be in the window before a share of them means anything.",
+        source="the requirements of the service: 5 requests",
+    )
     breaker_open_s: float = setting(
         5.0,
         unit="s",
@@ -214,6 +287,29 @@ class Policy:
         doc="How long a tripped breaker refuses every call before it probes.",
         source=f"{_HOUSE}: 30 s is for general use; here a probe is one cheap ping, and the "
         "sync lag grows with this",
+    )
+    breaker_open_factor: float = setting(
+        1.0,
+        least=1,
+        doc="How many times longer the breaker stays open after each probe that fails. 1 always "
+        "waits as long.",
+        source=f"{_HOUSE}: one cheap probe at a time needs no sparing, and waiting adds sync lag",
+    )
+    breaker_open_max_s: float = setting(
+        60.0,
+        unit="s",
+        above=0,
+        doc="The longest that the breaker stays open between two probes, however often it grew. A "
+        "breaker_open_s above it stays as it is.",
+        source="the longest open time that the requirements name: 60 s",
+    )
+    breaker_open_jitter: float = setting(
+        0.1,
+        least=0,
+        most=1,
+        doc="Which share of the time open is drawn at random, so that instances which tripped "
+        "together do not probe together. 0 draws nothing.",
+        source=f"{_HOUSE}: spreads the probes of a fleet over half a second",
     )
     breaker_half_open_max_calls: int = setting(
         2,
@@ -237,6 +333,11 @@ class Policy:
             raise PolicyError(
                 'pending_writes = true contradicts write_order = "primary-only", in which a write '
                 "that the primary missed has failed; set pending_writes = false"
+            )
+        tripping = ("breaker_failure_threshold", "breaker_failure_rate", "breaker_slow_rate")
+        if self.breaker and all(getattr(self, name) is None for name in tripping):
+            raise PolicyError(
+                f"{' = '.join(tripping)} = none contradicts breaker = true: nothing would trip it"
             )
         if self.breaker and self.breaker_half_open_max_calls > self.calls_in_flight_max:
             raise PolicyError(
@@ -311,6 +412,8 @@ def named_policies() -> dict[str, Policy]:
             delete_timeout_s=30.0,
             load_timeout_s=30.0,
             calls_in_flight_max=1_000_000,
+            futile_calls_per_s_max=None,
+            absent_ttl_s=0.0,
             drain_timeout_s=0.0,
             refresh_interval_s=None,
             breaker=False,

@@ -31,7 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ftrepo.errors import (
-    CircuitOpenError,
+    PrimaryNotAskedError,
     PrimaryUnavailableError,
 )
 from ftrepo.events import (
@@ -43,6 +43,7 @@ from ftrepo.events import (
 )
 from ftrepo.interface import ChangeFeed
 from ftrepo.resilience.breaker import BreakerState
+from ftrepo.telemetry.redact import describe
 
 if TYPE_CHECKING:
     from ftrepo.custody import Custody
@@ -88,6 +89,7 @@ class Reconciler:
         pending: keys that the primary still has to be told of, likewise.
         policy: the paces and time-outs.
         observe: is told of what was done.
+        draw: returns random numbers in [0, 1), for pauses after a recovery.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Reconciler:
         pending: PendingWrites,
         policy: Policy,
         observe: Callable[[Event], None],
+        draw: Callable[[], float],
     ) -> None:
         self._primary = primary
         self._guarded = guarded
@@ -108,6 +111,7 @@ class Reconciler:
         self._pending = pending
         self._policy = policy
         self._observe = observe
+        self._draw = draw
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing = asyncio.Lock()
         self._batch_max = policy.flush_batch_max
@@ -116,6 +120,7 @@ class Reconciler:
         self._wake_refresh = asyncio.Event()
         self._wake_expiry = asyncio.Event()
         self._wake_listen = asyncio.Event()
+        self._calm_from_s = -math.inf
 
     async def start(self) -> None:
         """Load the primary's keys, if it answers in time, and start the background tasks."""
@@ -157,8 +162,14 @@ class Reconciler:
             task.cancel()
 
     def breaker_changed(self, new: BreakerState) -> None:
-        """Say that the breaker changed: closing is the moment of recovery."""
+        """Say that the breaker changed: closing is the moment of recovery.
+
+        Pending writes are flushed at once, for they are what others miss. Refresh and clean-up can
+        wait, each time for another random while, so that a fleet does not load all at once.
+        """
         if new is BreakerState.CLOSED:
+            pause_s = self._draw() * self._policy.ramp_up_s
+            self._calm_from_s = asyncio.get_running_loop().time() + pause_s
             self._breaker_tripped.clear()
             self._wake_flush_now.set()
             self._wake_refresh.set()
@@ -210,7 +221,7 @@ class Reconciler:
             load = partial(self._primary.list_valid, after=after, limit=limit)
             try:
                 page = await self._guarded.call(
-                    "list_valid", load, timeout_s=self._policy.load_timeout_s
+                    "list_valid", load, timeout_s=self._policy.load_timeout_s, background=True
                 )
             except PrimaryUnavailableError:
                 return False
@@ -236,6 +247,7 @@ class Reconciler:
                 "delete_expired",
                 self._primary.delete_expired,
                 timeout_s=self._policy.delete_timeout_s,
+                background=True,
             )
         except PrimaryUnavailableError:
             pass  # The guard has reported it, and `_expire_forever` makes up for it.
@@ -252,8 +264,10 @@ class Reconciler:
         send = partial(self._primary.create_many, batch)
         timeout_s = self._policy.insert_timeout_s
         try:
-            conflicts = await self._guarded.call("create_many", send, timeout_s=timeout_s)
-        except CircuitOpenError:
+            conflicts = await self._guarded.call(
+                "create_many", send, timeout_s=timeout_s, background=True
+            )
+        except PrimaryNotAskedError:
             return None
         except PrimaryUnavailableError as error:
             self._make_smaller(batch)
@@ -309,6 +323,7 @@ class Reconciler:
                 await _sleep(self._policy.refresh_interval_s, unless=self._wake_refresh)
             else:
                 await self._until_worth_a_try(self._wake_refresh)
+            await self._until_calm()
             loaded = await self.refresh()
 
     async def _listen_forever(self, feed: ChangeFeed) -> None:
@@ -316,7 +331,7 @@ class Reconciler:
             try:
                 await self._listen(feed)
             except Exception as error:  # whatever a driver raises: a feed is a convenience
-                _log.info("new keys are not announced for now: %s", error)
+                _log.info("new keys are not announced for now: %s", describe(error))
             # However the feed fails, the primary is asked for another one at most once a beat.
             await asyncio.sleep(self._policy.flush_interval_s)
             while not self._guarded.is_closed:
@@ -340,11 +355,15 @@ class Reconciler:
         pause_s = self._policy.expiry_interval_s
         while True:
             await _sleep(pause_s, unless=self._wake_expiry)
+            await self._until_calm()
             deleted, _ = await self.delete_expired()
             # Memory is cleaned at its pace also while the breaker is open. A primary that is worth
             # asking is asked again sooner, but not often: nothing depends on a clean-up.
             owed = deleted is None and self._guarded.is_closed
             pause_s = self._policy.expiry_interval_s * (_OWED_SHARE if owed else 1.0)
+
+    async def _until_calm(self) -> None:
+        await asyncio.sleep(self._calm_from_s - asyncio.get_running_loop().time())
 
     async def _until_worth_a_try(self, wake: asyncio.Event) -> None:
         if self._guarded.is_closed:

@@ -55,6 +55,7 @@ def setting(
     unit: str = "",
     above: float = -math.inf,
     least: float = -math.inf,
+    most: float = math.inf,
     secret: bool = False,
 ) -> Any:
     """Declare one field of a settings dataclass.
@@ -67,9 +68,11 @@ def setting(
             bounded by `SECONDS_MAX`.
         above: a number must be greater than this.
         least: a number must be at least this.
+        most: a number must be at most this.
         secret: its value is never shown in an error.
     """
-    most = SECONDS_MAX if unit == "s" else math.inf
+    if unit == "s":
+        most = min(most, SECONDS_MAX)
     bounds = {"above": above, "least": least, "most": most}
     return dataclasses.field(
         default=default,

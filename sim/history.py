@@ -44,6 +44,14 @@ class CreateOutcome(enum.IntEnum):
     """An error: the key was not acknowledged."""
 
 
+class BreakerCode(enum.IntEnum):
+    """Where the breaker in front of the primary stands."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
+
+
 class KeyEnd(enum.IntEnum):
     """Where an acknowledged key of the observed instance ended up."""
 
@@ -59,12 +67,14 @@ class KeyEnd(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gets:
-    """One row for each call of `get`, in the order of the calls.
+    """One row for each request of a caller, in the order of the requests.
+
+    A request is one call of `get`, or several where callers repeat what failed.
 
     Attributes:
         at_s: when it was made.
-        latency_s: how long the caller waited.
-        outcome: a `GetOutcome`.
+        latency_s: how long the caller waited, all attempts and pauses together.
+        outcome: a `GetOutcome`; that of the last attempt.
         eligible: whether it counts for availability: it asked for a key that was acknowledged
             and had not expired.
     """
@@ -73,6 +83,39 @@ class Gets:
     latency_s: Floats
     outcome: Codes
     eligible: Flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """One row for each attempt of a caller at a `get`, in the order in which they ended.
+
+    Attributes:
+        at_s: when it was made.
+        latency_s: how long it took.
+        outcome: a `GetOutcome`; for an id that nobody made, `UNKNOWN` is the right one.
+    """
+
+    at_s: Floats
+    latency_s: Floats
+    outcome: Codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanges:
+    """One row for each change of the breaker's state; closed before the first.
+
+    Attributes:
+        at_s: when.
+        state: the new `BreakerCode`.
+    """
+
+    at_s: Floats
+    state: Codes
+
+    @classmethod
+    def none(cls) -> BreakerChanges:
+        """Return those of a breaker that never changed, or that is not there."""
+        return cls(at_s=np.zeros(0), state=np.zeros(0, dtype=np.uint8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +188,8 @@ class History:
         spans: cover 0 to `duration_s` without gaps; one span of weight 1 if nothing was left out.
         outages: start and end of each, shape (n, 2).
         attempts_s: when each call reached the primary, refused ones included; sorted.
+        attempts: those of the callers; `None` if each request was one.
+        breaker: the changes of the breaker in front of the primary.
     """
 
     warmup_s: float
@@ -156,6 +201,8 @@ class History:
     outages: Floats
     attempts_s: Floats
     spans: tuple[Span, ...] = field(default=())
+    attempts: Attempts | None = None
+    breaker: BreakerChanges = field(default_factory=BreakerChanges.none)
 
     def weights(self, at_s: Floats) -> Floats:
         """How much real time a second of the run stands for, at each of these moments."""

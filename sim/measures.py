@@ -13,6 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.history import CreateOutcome, Flags, Floats, GetOutcome, History, KeyEnd
+from sim.overload import (
+    attempts_per_request,
+    breaker_false_trips,
+    breaker_open_share,
+    breaker_trips,
+    goodput_per_s,
+    primary_attempts_max_per_s,
+    recovery_mean_s,
+    unrecovered_share,
+    wasted_attempts_per_outage,
+)
 
 WINDOW_S = 1.0
 """The window of availability by time."""
@@ -165,6 +176,28 @@ MEASURES: tuple[Measure, ...] = (
     Measure("get_latency_max_s", "The longest `get`.", _get_latency(1.0)),
     Measure("create_latency_p50_s", "Median time that a `create` takes.", _create_latency(0.50)),
     Measure("create_latency_max_s", "The longest `create`.", _create_latency(1.0)),
+    Measure("attempts_per_request", str(attempts_per_request.__doc__), attempts_per_request),
+    Measure("goodput_per_s", str(goodput_per_s.__doc__), goodput_per_s),
+    Measure(
+        "primary_attempts_max_per_s",
+        str(primary_attempts_max_per_s.__doc__),
+        primary_attempts_max_per_s,
+    ),
+    Measure(
+        "wasted_attempts_per_outage",
+        str(wasted_attempts_per_outage.__doc__),
+        wasted_attempts_per_outage,
+    ),
+    Measure(
+        "recovery_mean_s",
+        "Mean time from the end of an outage until callers are served; a lower bound where "
+        "`unrecovered_share` is above zero.",
+        recovery_mean_s,
+    ),
+    Measure("unrecovered_share", str(unrecovered_share.__doc__), unrecovered_share),
+    Measure("breaker_open_share", str(breaker_open_share.__doc__), breaker_open_share),
+    Measure("breaker_trips", str(breaker_trips.__doc__), breaker_trips),
+    Measure("breaker_false_trips", str(breaker_false_trips.__doc__), breaker_false_trips),
 )
 """Every figure, in the order of tables."""
 

@@ -1,7 +1,7 @@
 """What plays in one run: the service under test, and the world around it.
 
 * the primary, which fails as the schedule says (`sim.stage`),
-* callers of `get`, one task for each arrival, who give up at their deadline,
+* callers of `get`, with the patience that they have (`sim.callers`),
 * the instance's own rotation of keys, and its restarts,
 * peers: other instances, which publish their keys straight to the primary while it works,
 * a sampler of the cache and the pending writes.
@@ -18,18 +18,19 @@ import asyncio
 
 import numpy as np
 
-from ftrepo.errors import FtrepoError, KeyNotFoundError, KeyUnavailableError
-from ftrepo.events import Event, Flushed, KeyCreated
+from ftrepo.errors import FtrepoError
+from ftrepo.events import BreakerChanged, Event, Flushed, KeyCreated
 from ftrepo.fault_tolerant import FaultTolerantRepository
 from ftrepo.interface import Durability
 from ftrepo.keys import PublicKey
 from ftrepo.policy import Policy
-from sim.history import CreateOutcome, GetOutcome, History
+from ftrepo.resilience import BreakerState
+from sim.callers import Callers
+from sim.history import CreateOutcome, History
 from sim.recorder import Recorder
 from sim.stage import RunClock, Stage
 from sim.world.condense import Timeline
-from sim.world.faults import CallDraw
-from sim.world.issuers import OBSERVED, Demand, Issuer, KeyMint, rotation_times_s
+from sim.world.issuers import OBSERVED, Issuer, KeyMint, rotation_times_s
 from sim.world.journal import SimulatedDisk, SimulatedJournal
 from sim.world.outages import SEVERED, Schedule
 from sim.world.primary import CALL_DRAW, call_draws
@@ -44,8 +45,6 @@ CREATE_RETRY_S = 5.0
 
 SETTLE_BEATS_MAX = 100
 """For how many flush and breaker intervals a run waits, at its end, for pending writes."""
-
-_KILLED = "the instance was killed"
 
 _OUTCOMES = {
     Durability.PRIMARY: CreateOutcome.PRIMARY,
@@ -87,24 +86,22 @@ class Play:
         self.mint = KeyMint(streams, scenario.keys.lifetime_s)
         self.issuers = [Issuer() for _ in range(scenario.keys.peers + 1)]
         self.phases = streams.generator("rotation").random(len(self.issuers)).tolist()
-        self.arrivals_s = scenario.draw_arrivals(streams, timeline).tolist()
-        self._draw_requests(streams)
+        # Attempts to create are numbered from the start, so the nth meets the same luck everywhere.
+        self.create_draws = call_draws(scenario.primary.insert, streams.generator("create"))
         has_disk = scenario.service.journal and policy.pending_writes
+        self.repository_draw = streams.generator("repository draws").random
         self.disk = SimulatedDisk() if has_disk else None
         self.repository = self._new_repository()
-        self.calls: set[asyncio.Task[None]] = set()
-
-    def _draw_requests(self, streams: Streams) -> None:
-        size, keys = len(self.arrivals_s), self.scenario.keys
-        demand = Demand.draw(keys, streams, size)
-        self.issuer = demand.issuer.tolist()
-        self.token_age_s = demand.token_age_s.tolist()
-        self.unknown = demand.unknown.tolist()
-        primary = self.scenario.primary
-        self.select_s = primary.select.draw(streams.generator("get latency"), size).tolist()
-        self.get_failure = streams.generator("get failure").random(size).tolist()
-        # Attempts to create are numbered from the start, so the nth meets the same luck everywhere.
-        self.create_draws = call_draws(primary.insert, streams.generator("create"))
+        self.serving: FaultTolerantRepository | None = None
+        self.callers = Callers(
+            clock,
+            scenario=scenario,
+            streams=streams,
+            timeline=timeline,
+            issuers=self.issuers,
+            repository=lambda: self.serving,
+            recorder=self.recorder,
+        )
 
     async def play(self) -> History:
         """Play the whole run."""
@@ -116,12 +113,13 @@ class Play:
         ]
         pace_s = self.timeline.duration_s / SAMPLES
         self.loop.call_soon(self._sample_forever, pace_s)
-        self._next_arrival(0)
+        self.callers.begin()
         try:
             await self._live()
             await self._settle()
             ledger = await self.stage.end()
         finally:
+            self.callers.end()
             for peer in peers:
                 peer.cancel()
             self.repository.kill()
@@ -141,6 +139,7 @@ class Play:
             now=self.clock.now,
             observers=[self._observe],
             journal=None if self.disk is None else SimulatedJournal(self.disk),
+            draw=self.repository_draw,
         )
 
     async def _live(self) -> None:
@@ -149,14 +148,17 @@ class Play:
         restarts_s = self.timeline.to_run(restarts).tolist()
         for end_s in [*restarts_s, self.timeline.duration_s]:
             await self.repository.__aenter__()
+            self.serving = self.repository
             rotation = self.loop.create_task(self._rotate())
             await asyncio.sleep(end_s - self.clock.time())
             rotation.cancel()
             if end_s < self.timeline.duration_s:
                 self.repository.kill()
-                for call in self.calls:
-                    call.cancel(_KILLED)
+                self.serving = None
+                self.callers.die_with_the_instance()
                 self.repository = self._new_repository()
+                # Its breaker is a new one.
+                self.recorder.breaker.append((self.clock.time(), BreakerState.CLOSED))
 
     async def _rotate(self) -> None:
         """Make a key at once and then at every beat of the rotation."""
@@ -195,63 +197,9 @@ class Play:
         """Wait, after the end of the traffic and of every outage, until nothing is pending."""
         beat_s = self.policy.flush_interval_s + self.policy.breaker_open_s
         for _ in range(SETTLE_BEATS_MAX):
-            if not self.repository.pending and not self.calls:
+            if not self.repository.pending and not self.callers.under_way:
                 break
             await asyncio.sleep(beat_s)
-
-    # Callers
-
-    def _next_arrival(self, number: int) -> None:
-        if number < len(self.arrivals_s):
-            moment_s = self.clock.loop_time(self.arrivals_s[number])
-            self.loop.call_at(moment_s, self._arrive, number)
-
-    def _arrive(self, number: int) -> None:
-        self._next_arrival(number + 1)
-        wanted = self._wanted(number)
-        if wanted is not None:
-            call = self.loop.create_task(self._get(number, wanted))
-            self.calls.add(call)
-            call.add_done_callback(self.calls.discard)
-
-    def _wanted(self, number: int) -> PublicKey | str | None:
-        """The key that this caller's token was signed with, or the id that a forger made up."""
-        if self.unknown[number]:
-            return f"forged-{number}"
-        signed_s = self.clock.time() - self.token_age_s[number]
-        key = self.issuers[self.issuer[number]].key_used_at(signed_s)
-        # A token cannot outlive its key in a healthy world; if a key could not be replaced in time,
-        # its issuer signs nothing that anybody would have to verify.
-        return None if key is None or key.has_expired(self.clock.now()) else key
-
-    async def _get(self, number: int, wanted: PublicKey | str) -> None:
-        CALL_DRAW.set(CallDraw(self.select_s[number], self.get_failure[number], 0.0, 0.0))
-        started_s = self.clock.time()
-        task = asyncio.current_task()
-        assert task is not None
-        timer = self.loop.call_later(self.scenario.caller.deadline_s, task.cancel)
-        forged = isinstance(wanted, str)
-        eligible = not forged
-        try:
-            key = await self.repository.get(wanted if isinstance(wanted, str) else wanted.id)
-        except KeyUnavailableError:
-            outcome = GetOutcome.RIGHT if forged else GetOutcome.UNAVAILABLE
-        except KeyNotFoundError:
-            outcome = GetOutcome.RIGHT if forged else GetOutcome.UNKNOWN
-        except asyncio.CancelledError as cancelled:
-            outcome = GetOutcome.GAVE_UP
-            # A call that died with the instance is no failure of the primary or of the policy.
-            eligible = eligible and _KILLED not in cancelled.args
-        except Exception:
-            outcome = GetOutcome.ERROR
-        else:
-            right = (key is wanted or key == wanted) and not key.has_expired(self.clock.now())
-            outcome = GetOutcome.RIGHT if right else GetOutcome.WRONG
-        timer.cancel()
-        if eligible and isinstance(wanted, PublicKey) and outcome is not GetOutcome.RIGHT:
-            eligible = not wanted.has_expired(self.clock.now())
-        latency_s = self.clock.time() - started_s
-        self.recorder.gets.append((number, started_s, latency_s, outcome, eligible))
 
     # The rest of the world
 
@@ -290,6 +238,8 @@ class Play:
 
     def _observe(self, event: Event) -> None:
         self.recorder.observe(event)
+        if isinstance(event, BreakerChanged):
+            self.recorder.breaker.append((self.clock.time(), event.new))
         if isinstance(event, KeyCreated | Flushed):
             self.recorder.sample(self.clock.time(), self.repository)
 

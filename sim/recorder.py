@@ -11,7 +11,11 @@ import numpy as np
 from ftrepo.events import Event, PendingDropped
 from ftrepo.fault_tolerant import FaultTolerantRepository
 from ftrepo.keys import PublicKey
+from ftrepo.resilience import BreakerState
 from sim.history import (
+    Attempts,
+    BreakerChanges,
+    BreakerCode,
     CreateOutcome,
     Creates,
     GetOutcome,
@@ -26,13 +30,21 @@ from sim.stage import Ledger
 from sim.world.condense import Timeline
 from sim.world.issuers import EPOCH
 
+_CODES = {
+    BreakerState.CLOSED: BreakerCode.CLOSED,
+    BreakerState.HALF_OPEN: BreakerCode.HALF_OPEN,
+    BreakerState.OPEN: BreakerCode.OPEN,
+}
+
 
 @dataclass(slots=True)
 class Recorder:
     """Rows in the making; `history` turns them into columns."""
 
     gets: list[tuple[int, float, float, GetOutcome, bool]] = field(default_factory=list)
+    attempts: list[tuple[float, float, GetOutcome]] = field(default_factory=list)
     creates: list[tuple[float, float, CreateOutcome]] = field(default_factory=list)
+    breaker: list[tuple[float, BreakerState]] = field(default_factory=list)
     samples: list[tuple[float, int, int, int, float]] = field(default_factory=list)
     acknowledged: dict[str, tuple[PublicKey, float]] = field(default_factory=dict)
     dropped: dict[str, PendingDropped] = field(default_factory=dict)
@@ -73,6 +85,11 @@ class Recorder:
             samples=self._samples(),
             outages=_intervals([(o.start_s, o.end_s) for o in timeline.outages]),
             attempts_s=np.array(ledger.attempts_s),
+            attempts=self._attempts(),
+            breaker=BreakerChanges(
+                at_s=np.array([at_s for at_s, _ in self.breaker]),
+                state=np.array([_CODES[state] for _, state in self.breaker], dtype=np.uint8),
+            ),
             spans=tuple(
                 Span(
                     start_s=segment.run_start_s,
@@ -90,6 +107,15 @@ class Recorder:
             latency_s=np.array([row[2] for row in rows]),
             outcome=np.array([row[3] for row in rows], dtype=np.uint8),
             eligible=np.array([row[4] for row in rows], dtype=np.bool_),
+        )
+
+    def _attempts(self) -> Attempts | None:
+        if not self.attempts:
+            return None
+        return Attempts(
+            at_s=np.array([row[0] for row in self.attempts]),
+            latency_s=np.array([row[1] for row in self.attempts]),
+            outcome=np.array([row[2] for row in self.attempts], dtype=np.uint8),
         )
 
     def _creates(self) -> Creates:

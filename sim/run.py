@@ -80,7 +80,13 @@ def run(
 
 def _check_memory(policy: Policy) -> None:
     """Refuse a policy for which condensing would bias the figures; see `sim.world.condense`."""
-    for name in ("refresh_interval_s", "expiry_interval_s", "flush_interval_s", "breaker_open_s"):
+    for name in (
+        "refresh_interval_s",
+        "expiry_interval_s",
+        "flush_interval_s",
+        "breaker_open_s",
+        "breaker_open_max_s",
+    ):
         value = getattr(policy, name)
         if value is not None and value > RECOVERY_S:
             raise InputError(

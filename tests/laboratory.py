@@ -61,7 +61,12 @@ class Laboratory:
         self, policy: Policy | None = None, *, journal: Journal | None = None
     ) -> FaultTolerantRepository:
         return FaultTolerantRepository(
-            self.primary, policy, now=self.now, observers=[self.events.append], journal=journal
+            self.primary,
+            policy,
+            now=self.now,
+            observers=[self.events.append],
+            journal=journal,
+            draw=lambda: 0.0,
         )
 
     def seen(self, kind: type[Event]) -> list[Event]:

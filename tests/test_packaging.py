@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+SET_UP = sorted(EXTRAS.keys() - {"peers"})
+"""The extras that `make setup` installs. Peers are put beside the environment when asked for."""
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -39,8 +41,8 @@ def pins(python: str) -> dict[str, str]:
 
 
 def closure() -> Iterator[tuple[str, str | None]]:
-    """Each distribution that the project needs here, with its installed version or `None`."""
-    waiting = [(Requirement(f"ftrepo[{','.join(EXTRAS)}]"), "")]
+    """Each distribution that `make setup` brings, with its installed version or `None`."""
+    waiting = [(Requirement(f"ftrepo[{','.join(SET_UP)}]"), "")]
     seen = set()
     while waiting:
         requirement, extra = waiting.pop()
@@ -69,7 +71,7 @@ def test_every_requirement_has_both_bounds() -> None:
 
 
 def test_conda_gives_the_same() -> None:
-    """environment.yml has the names and ranges of pyproject.toml, and all its extras."""
+    """environment.yml has the names and ranges of pyproject.toml, and the extras of the set-up."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, by_pip = environment["dependencies"]
     requirements = {r.name: r.specifier for r in map(Requirement, conda)}
@@ -77,7 +79,13 @@ def test_conda_gives_the_same() -> None:
     assert requirements.pop("python") == SpecifierSet(PYPROJECT["project"]["requires-python"])
     expected = {"cryptography", "jupyterlab", "matplotlib", "nbmake", "pandas", "simpy"}
     assert requirements == {name: declared()[name].specifier for name in expected}
-    assert by_pip == {"pip": [f"--editable .[{','.join(sorted(EXTRAS))}]"]}
+    assert by_pip == {"pip": [f"--editable .[{','.join(SET_UP)}]"]}
+
+
+def test_make_sets_up_the_same() -> None:
+    """The Makefile installs every extra but the peers."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"EXTRAS := {','.join(SET_UP)}\n" in makefile
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -112,6 +120,7 @@ def test_the_types_and_the_scenarios_are_packaged() -> None:
     packaged = PYPROJECT["tool"]["setuptools"]["package-data"]
     for package, pattern in [
         ("ftrepo", "py.typed"),
+        ("ftrepo", "telemetry/grafana/*"),
         ("sim", "py.typed"),
         ("sim", "world/scenarios/*.toml"),
         ("sim", "show/templates/*"),

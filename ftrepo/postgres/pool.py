@@ -16,12 +16,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import asyncpg
 
 from ftrepo.errors import PoolClosedError, PoolExhaustedError
+from ftrepo.events import RetryScheduled
 from ftrepo.postgres.failures import is_worth_repeating
 from ftrepo.postgres.places import Places
 from ftrepo.postgres.session import Session, open_session
@@ -29,8 +31,8 @@ from ftrepo.postgres.settings import ConnectionSettings, PoolSettings
 from ftrepo.postgres.shelf import Shelf
 from ftrepo.postgres.statistics import PoolCounts, PoolStatistics
 from ftrepo.postgres.tls import tls_argument
-from ftrepo.resilience.backoff import BackoffSettings
-from ftrepo.resilience.retry import retry
+from ftrepo.resilience.backoff import CONNECTING
+from ftrepo.resilience.retry import Retry
 
 LIFETIME_SPREAD = 0.1
 """By how much of `lifetime_max_s` a drawn lifetime may fall short of it."""
@@ -110,31 +112,33 @@ class Pool:
         self._is_open = True
 
     async def wait_until_ready(
-        self, *, on_retry: Callable[[int, Exception, float], None] | None = None
+        self, *, observe: Callable[[RetryScheduled], None] | None = None
     ) -> None:
         """Connect, trying `connect_attempts` times with growing pauses; for the start of a job.
 
         A service need not wait: it can start without its database. May be cancelled at any time.
 
         Args:
-            on_retry: is told of the number of the failed attempt, its error and the pause in
-                seconds.
+            observe: is told of every repetition, before the pause.
 
         Raises:
             Exception: that of the last attempt, or the first one that repeating cannot mend.
         """
         connection = self.connection_settings
-        await retry(
-            self._prove,
-            BackoffSettings(
+        retry = Retry(
+            replace(
+                CONNECTING,
                 attempts_max=connection.connect_attempts,
                 first_s=connection.connect_backoff_first_s,
                 pause_max_s=connection.connect_backoff_max_s,
             ),
+            idempotent=True,
+            operation="connect",
             when=is_worth_repeating,
             draw=self._draw,
-            on_retry=on_retry,
+            observe=observe,
         )
+        await retry.call(self._prove)
 
     @contextlib.asynccontextmanager
     async def connection(

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
-from ftrepo.errors import CircuitOpenError
+from ftrepo.errors import CallRefusedError, PrimaryNotAskedError
+from ftrepo.events import RetryScheduled
 from ftrepo.postgres.failures import is_worth_repeating
-from ftrepo.resilience.backoff import BackoffSettings
-from ftrepo.resilience.retry import OnRetry, retry
+from ftrepo.resilience.backoff import DATABASE_READS, BackoffSettings
+from ftrepo.resilience.retry import Retry
+from ftrepo.resilience.retry_budget import RetryBudget
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READ_RETRIES = BackoffSettings(attempts_max=3, first_s=1.0, pause_max_s=10.0)
-"""The requirements of the service: 3 attempts, 1 s, ×2, at most 10 s."""
-
 
 def retry_reads(
-    settings: BackoffSettings = READ_RETRIES,
+    settings: BackoffSettings = DATABASE_READS,
     *,
     draw: Callable[[], float] | None = None,
-    on_retry: OnRetry | None = None,
-) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    budget: RetryBudget | None = None,
+    observe: Callable[[RetryScheduled], None] | None = None,
+) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
     """Return a decorator that tries a read again after a failure that may pass.
 
     For reads only: a write that timed out may have taken effect. Tried again are failures of the
@@ -36,24 +35,26 @@ def retry_reads(
     Args:
         settings: how often, and with what pauses.
         draw: random numbers in [0, 1) for the jitter.
-        on_retry: is told of every repetition.
+        budget: bounds the repetitions of all who share it; `None` for no bound.
+        observe: is told of every repetition, by the name of the function.
     """
 
-    def decorate(read: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        @functools.wraps(read)
-        async def tried_again(*arguments: P.args, **named: P.kwargs) -> T:
-            return await retry(
-                lambda: read(*arguments, **named),
-                settings,
-                when=_may_pass,
-                draw=draw,
-                on_retry=on_retry,
-            )
-
-        return tried_again
+    def decorate(read: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        retry = Retry(
+            settings,
+            idempotent=True,
+            operation=getattr(read, "__name__", "read"),
+            when=_may_pass,
+            draw=draw,
+            budget=budget,
+            observe=observe,
+        )
+        return retry(read)
 
     return decorate
 
 
 def _may_pass(error: Exception) -> bool:
-    return not isinstance(error, CircuitOpenError) and is_worth_repeating(error)
+    return not isinstance(error, (CallRefusedError, PrimaryNotAskedError)) and is_worth_repeating(
+        error
+    )

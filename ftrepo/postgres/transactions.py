@@ -16,11 +16,12 @@ from typing import Literal, TypeVar
 import asyncpg
 
 from ftrepo.errors import AmbiguousCommitError, TransactionAbortedError
+from ftrepo.events import RetryScheduled
 from ftrepo.postgres.failures import FailureKind, failure_kind
 from ftrepo.postgres.pool import Pool
 from ftrepo.postgres.session import Session
 from ftrepo.resilience.backoff import BackoffSettings
-from ftrepo.resilience.retry import OnRetry, retry
+from ftrepo.resilience.retry import Retry
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ async def run_serializable(
     *,
     read_only: bool = False,
     draw: Callable[[], float] | None = None,
-    on_retry: OnRetry | None = None,
+    observe: Callable[[RetryScheduled], None] | None = None,
 ) -> T:
     """Run `body` in a serializable transaction, again if another one was in its way.
 
@@ -110,7 +111,7 @@ async def run_serializable(
         read_only: whether the server is to refuse every write.
         draw: random numbers in [0, 1) for the jitter, without which two that were in each other's
             way may meet again.
-        on_retry: is told of every repetition.
+        observe: is told of every repetition.
 
     Raises:
         Exception: that of the last attempt, or the first of another kind.
@@ -120,7 +121,16 @@ async def run_serializable(
         async with transaction(pool, isolation="serializable", read_only=read_only) as connection:
             return await body(connection)
 
-    return await retry(attempt, settings, when=_was_undone, draw=draw, on_retry=on_retry)
+    # Whatever the body writes: what was undone can be done again.
+    retry = Retry(
+        settings,
+        idempotent=True,
+        operation="serializable transaction",
+        when=_was_undone,
+        draw=draw,
+        observe=observe,
+    )
+    return await retry.call(attempt)
 
 
 @contextlib.asynccontextmanager

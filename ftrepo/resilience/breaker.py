@@ -1,204 +1,217 @@
-"""A circuit breaker: a pure state machine that awaits nothing and is told the time.
+"""A circuit breaker for any awaitable: the state machine, told the time by the running loop.
 
-::
+Three ways to make a call through one::
 
-             failure_threshold failures in a row
-    CLOSED ───────────────────────────────────────▶ OPEN
-       ▲                                            │  ▲
-       │ half_open_max_calls successes      open_s  │  │ one failure
-       │                                    passed  ▼  │
-       └──────────────────────────────────────── HALF_OPEN
+    answer = await breaker.call(client.get, key)
 
-Every admitted call holds a `Permit` and reports its outcome with it. A permit remembers the
-*generation* in which it was given; each change of state begins a new one, and an outcome from an
-earlier generation changes nothing: a late success cannot close a breaker that has since opened.
+    @breaker
+    async def get(key): ...
+
+    async with breaker.guard():
+        answer = await client.get(key)
+
+In each, a call is admitted when it begins to run, not when it is named: a coroutine that nobody
+awaits holds no place. Whoever wants to keep time by other means uses `acquire`, `succeed`, `fail`
+and `release` of `BreakerMachine`.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+import inspect
+import logging
+import weakref
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
 
-from ftrepo.errors import CircuitOpenError
+from ftrepo.errors import CallRefusedError, CircuitOpenError
+from ftrepo.resilience.breaker_machine import BreakerMachine
+from ftrepo.resilience.breaker_settings import PRESETS, BreakerSettings
+from ftrepo.resilience.breaker_state import BreakerCounts, BreakerState, Outcome, Permit
+from ftrepo.resilience.clock import Clock, clock_of, no_loop, running_loop_time_s
 
+__all__ = [
+    "PRESETS",
+    "BreakerCounts",
+    "BreakerSettings",
+    "BreakerState",
+    "CircuitBreaker",
+    "Guard",
+    "Outcome",
+    "Permit",
+    "classify",
+]
 
-class BreakerState(enum.Enum):
-    """Where the breaker stands."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
-    CLOSED = "closed"
-    """Every call is admitted."""
-    OPEN = "open"
-    """Every call is rejected, until `open_s` has passed."""
-    HALF_OPEN = "half-open"
-    """A fixed number of probes is admitted; what becomes of them decides."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerSettings:
-    """When the breaker trips and how it probes.
-
-    The defaults are those of consecutive-failure breakers in general use (gobreaker's `Settings`,
-    with five failures, as its `ReadyToTrip` has it).
-
-    Attributes:
-        failure_threshold: failures in a row, at least 1, that trip the breaker.
-        count_interval_s: while closed, the count of failures starts again from zero every so many
-            seconds; zero means that only a success clears it.
-        open_s: how long the breaker rejects everything before it admits probes. Zero means that
-            the next call is a probe.
-        half_open_max_calls: how many probes are admitted when half-open, at least 1. The breaker
-            closes when so many have succeeded, and opens again at the first that fails.
-        probe_timeout_s: how long a probe holds its place without reporting an outcome. After that
-            the place goes to the next caller, so that a probe that never returns jams nothing.
-    """
-
-    failure_threshold: int = 5
-    count_interval_s: float = 60.0
-    open_s: float = 30.0
-    half_open_max_calls: int = 2
-    probe_timeout_s: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("failure_threshold", 1),
-            ("count_interval_s", 0),
-            ("open_s", 0),
-            ("half_open_max_calls", 1),
-            ("probe_timeout_s", 0),
-        ):
-            value = getattr(self, name)
-            if not value >= least:
-                raise ValueError(f"{name} is {value!r}; it must be at least {least}")
+_log = logging.getLogger("ftrepo")
 
 
-class Permit:
-    """The right to make one call. Give it back with the outcome, exactly once."""
-
-    __slots__ = ("generation",)
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
+def classify(error: Exception) -> Outcome:
+    """Say what an error means if nobody says otherwise: a failure, unless nothing was called."""
+    return Outcome.NEITHER if isinstance(error, CallRefusedError) else Outcome.FAILURE
 
 
-class CircuitBreaker:
-    """Decides which calls may be made, from the outcomes of those before.
+class CircuitBreaker(BreakerMachine):
+    """A breaker to make calls through. It may serve any number of tasks, of one thread.
 
-    Times are seconds of any clock that does not go backwards, such as `loop.time()`.
+    A call that is cancelled, or that ends in any other `BaseException` that is no `Exception`, is
+    neither a success nor a failure, and gives a probe's place back.
+
+    It may be used in one event loop after another. If the next one has another clock, as one of
+    virtual time has, the times of before mean nothing there; `reset` it.
 
     Args:
-        settings: when to trip and how to probe.
-        on_change: called with the old and the new state, after each change.
+        settings: when to trip and how to probe; the defaults if `None`.
+        name: for errors, logs and metrics.
+        on_change: called with the old and the new state after each change; see `add_listener`.
+        classify: says which errors of a call are failures. If it fails itself, that is logged, and
+            the error counts as a failure.
+        draw: returns random numbers in [0, 1) for `open_jitter`; without it every opening lasts as
+            long as it may.
     """
+
+    __slots__ = ("_classify", "_clock", "_loop")
 
     def __init__(
         self,
         settings: BreakerSettings | None = None,
         *,
-        on_change: Callable[[BreakerState, BreakerState], None] | None = None,
+        name: str = "breaker",
+        on_change: Callable[[BreakerState, BreakerState], object] | None = None,
+        classify: Callable[[Exception], Outcome] = classify,
+        draw: Callable[[], float] | None = None,
     ) -> None:
-        self.settings = settings or BreakerSettings()
-        self._on_change = on_change
-        self._state = BreakerState.CLOSED
-        self._generation = 0
-        # One permit serves every call of a closed generation: admission then allocates nothing.
-        self._closed_permit = Permit(0)
-        self._failures = 0
-        self._counting_since: float | None = None
-        self._open_until = 0.0
-        self._probe_deadlines: dict[Permit, float] = {}
-        self._probe_successes = 0
+        super().__init__(settings, name=name, on_change=on_change, draw=draw)
+        self._classify = classify
+        self._clock: Clock = running_loop_time_s
+        self._loop: Callable[[], Any] = no_loop
 
-    @property
-    def state(self) -> BreakerState:
-        """The state after the last call or outcome; it does not change by time alone."""
-        return self._state
-
-    @property
-    def consecutive_failures(self) -> int:
-        """Failures since the last success or clearing, while closed."""
-        return self._failures
-
-    def retry_after_s(self, now: float) -> float:
-        """Seconds until a probe may be admitted; zero unless open."""
-        if self._state is BreakerState.OPEN:
-            return max(0.0, self._open_until - now)
-        return 0.0
-
-    def acquire(self, now: float) -> Permit:
-        """Admit a call.
+    async def call(
+        self, action: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call `action(*args, **kwargs)`, await what it returns, and return that.
 
         Raises:
-            CircuitOpenError: the breaker is open, or half-open with every place taken.
+            CircuitOpenError: the call was not made; it says when to come back.
+            Exception: whatever the call raised, as it is.
         """
-        if self._state is BreakerState.CLOSED:
-            return self._closed_permit
-        if self._state is BreakerState.OPEN:
-            if now < self._open_until:
-                raise self._rejection(now)
-            self._change_to(BreakerState.HALF_OPEN, now)
-        overdue = [permit for permit, until in self._probe_deadlines.items() if until <= now]
-        for permit in overdue:
-            del self._probe_deadlines[permit]
-        taken = len(self._probe_deadlines) + self._probe_successes
-        if taken >= self.settings.half_open_max_calls:
-            raise self._rejection(now)
-        permit = Permit(self._generation)
-        self._probe_deadlines[permit] = now + self.settings.probe_timeout_s
-        return permit
+        # What follows is `acquire` and `succeed`, with their commonest cases written out: a call of
+        # a method costs more than all that they do. `tests/ftrepo/test_breaker_loops.py` holds them
+        # to the same decisions.
+        if self._quick_rejections > 0:
+            clock = self._clock
+            left_s = self._open_until_s - clock()
+            if left_s > 0.0:
+                self._quick_rejections -= 1
+                raise CircuitOpenError(self.name, "open", left_s)
+        # While that loop runs it is the one that runs here: a breaker is for one thread.
+        loop = self._loop()
+        if loop is None or not loop.is_running():
+            self._follow_running_loop()
+        clock = self._clock
+        started_s = clock()
+        permit = self._closed_permit or self.acquire(started_s)
+        try:
+            # To pass on arguments that are not there would cost as much as the call.
+            result = await (action(*args, **kwargs) if args or kwargs else action())  # type: ignore[call-arg]
+        except BaseException as error:
+            self._ended(permit, started_s, error)
+            raise
+        now_s = clock()
+        if now_s < permit.plain_until_s and now_s - started_s < permit.slow_call_s:
+            permit.plain_successes += 1
+        else:
+            self.succeed(permit, now_s, now_s - started_s)
+        return result
 
-    def rejection(self, now: float) -> CircuitOpenError | None:
-        """The error for a caller that must not probe, or `None` if the breaker is closed."""
-        return None if self._state is BreakerState.CLOSED else self._rejection(now)
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]]
+    ) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Return a function that makes its calls through the breaker: a decorator.
 
-    def succeed(self, permit: Permit, now: float) -> None:
-        """Report that the call succeeded."""
-        if permit.generation != self._generation:
+        Raises:
+            TypeError: it is not a coroutine function.
+        """
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"a breaker decorates coroutine functions, not {function!r}")
+
+        @functools.wraps(function)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await self.call(function, *args, **kwargs)
+
+        return guarded
+
+    def guard(self) -> Guard:
+        """Return what makes a block of code one call: `async with breaker.guard(): ...`."""
+        return Guard(self)
+
+    def _follow_running_loop(self) -> None:
+        loop = get_running_loop()
+        self._loop = weakref.ref(loop)
+        self._clock = clock_of(loop)
+
+    def _enter(self) -> tuple[Permit, float]:
+        loop = self._loop()
+        if loop is None or not loop.is_running():
+            self._follow_running_loop()
+        started_s = self._clock()
+        return self.acquire(started_s), started_s
+
+    def _ended(self, permit: Permit, started_s: float, error: BaseException | None) -> None:
+        outcome = self._outcome_of(error)
+        if outcome is Outcome.NEITHER:
+            self.release(permit)
             return
-        if self._state is BreakerState.CLOSED:
-            self._failures = 0
-        elif self._probe_deadlines.pop(permit, None) is not None:
-            self._probe_successes += 1
-            if self._probe_successes >= self.settings.half_open_max_calls:
-                self._change_to(BreakerState.CLOSED, now)
+        now_s = self._clock()
+        if outcome is Outcome.SUCCESS:
+            self.succeed(permit, now_s, now_s - started_s)
+        else:
+            self.fail(permit, now_s, now_s - started_s)
 
-    def fail(self, permit: Permit, now: float) -> None:
-        """Report that the call failed or ran out of time."""
-        if permit.generation != self._generation:
-            return
-        if self._state is BreakerState.CLOSED:
-            interval_s = self.settings.count_interval_s
-            if self._counting_since is None or (
-                interval_s > 0 and now - self._counting_since >= interval_s
-            ):
-                self._failures, self._counting_since = 0, now
-            self._failures += 1
-            if self._failures >= self.settings.failure_threshold:
-                self._change_to(BreakerState.OPEN, now)
-        elif permit in self._probe_deadlines:
-            self._change_to(BreakerState.OPEN, now)
+    def _outcome_of(self, error: BaseException | None) -> Outcome:
+        if error is None:
+            return Outcome.SUCCESS
+        if not isinstance(error, Exception):
+            return Outcome.NEITHER
+        try:
+            return self._classify(error)
+        except Exception:
+            _log.exception("the breaker %r cannot classify %r", self.name, error)
+            return Outcome.FAILURE
 
-    def release(self, permit: Permit) -> None:
-        """Report that the call was cancelled: neither a success nor a failure."""
-        self._probe_deadlines.pop(permit, None)
 
-    def _rejection(self, now: float) -> CircuitOpenError:
-        retry_after_s = self.retry_after_s(now)
-        return CircuitOpenError(
-            f"the breaker is {self._state.value}; next probe in {retry_after_s:.1f} s",
-            retry_after_s=retry_after_s,
-        )
+class Guard:
+    """Makes a block of code one call through a breaker. Each block needs one of its own."""
 
-    def _change_to(self, new: BreakerState, now: float) -> None:
-        old, self._state = self._state, new
-        self._generation += 1
-        self._failures = 0
-        self._counting_since = None
-        self._probe_deadlines.clear()
-        self._probe_successes = 0
-        if new is BreakerState.OPEN:
-            self._open_until = now + self.settings.open_s
-        elif new is BreakerState.CLOSED:
-            self._closed_permit = Permit(self._generation)
-        if self._on_change is not None:
-            self._on_change(old, new)
+    __slots__ = ("_breaker", "_permit", "_started_s")
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker = breaker
+        self._permit: Permit | None = None
+        self._started_s = 0.0
+
+    async def __aenter__(self) -> None:
+        """Begin the call.
+
+        Raises:
+            CircuitOpenError: the breaker does not admit it; the block is not run.
+            RuntimeError: a block is under way with this guard.
+        """
+        if self._permit is not None:
+            raise RuntimeError("this guard is in use; each block needs one of its own")
+        self._permit, self._started_s = self._breaker._enter()  # noqa: SLF001  of this file
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Report how the block ended. Its error goes on."""
+        permit, self._permit = self._permit, None
+        assert permit is not None
+        self._breaker._ended(permit, self._started_s, error)  # noqa: SLF001  of this file

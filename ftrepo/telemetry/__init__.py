@@ -1,5 +1,10 @@
-"""Observers that turn events into something an operator sees: one file for each kind."""
+"""Observers that turn events into something an operator sees, and what reads the rest.
 
-from ftrepo.telemetry.logs import log_event
+Logs need nothing else. `Metrics` counts and reads; the modules `prometheus` and `opentelemetry`
+show it, each with the library of its name, which is why they are not imported here.
+"""
 
-__all__ = ["log_event"]
+from ftrepo.telemetry.logs import EventLog, log_event
+from ftrepo.telemetry.metrics import METRICS, Metrics
+
+__all__ = ["METRICS", "EventLog", "Metrics", "log_event"]

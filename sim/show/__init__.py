@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sim.show.figures import (
         availability_by_policy,
         availability_over_time,
+        breaker_over_time,
+        breaker_trade,
         cache_by_fleet,
         cache_growth,
         figures_of_comparison,
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
         lag_by_setting,
         oldest_pending_age,
         pending_depth,
+        recovery_by_remedy,
+        retry_amplification,
         simulation_against_reality,
+        storm_over_time,
         sync_lag_distribution,
+        window_trade,
     )
     from sim.show.markdown import agreement_table, assumption_table, interval_table, option_table
 
@@ -30,6 +36,8 @@ __all__ = [
     "assumption_table",
     "availability_by_policy",
     "availability_over_time",
+    "breaker_over_time",
+    "breaker_trade",
     "cache_by_fleet",
     "cache_growth",
     "figures_of_comparison",
@@ -39,8 +47,12 @@ __all__ = [
     "oldest_pending_age",
     "option_table",
     "pending_depth",
+    "recovery_by_remedy",
+    "retry_amplification",
     "simulation_against_reality",
+    "storm_over_time",
     "sync_lag_distribution",
+    "window_trade",
 ]
 
 _TABLES = ("agreement_table", "assumption_table", "interval_table", "option_table")

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from ftrepo.policy import named_policies
 from sim.run import Result
 from sim.show.figure_availability import availability_by_policy, availability_over_time
+from sim.show.figure_breaker import breaker_over_time, breaker_trade, window_trade
 from sim.show.figure_growth import cache_by_fleet, cache_growth, pending_depth
 from sim.show.figure_lag import lag_by_setting, oldest_pending_age, sync_lag_distribution
+from sim.show.figure_storm import recovery_by_remedy, retry_amplification, storm_over_time
 from sim.show.figure_validation import simulation_against_reality
 from sim.study.experiment import Experiment
 from sim.study.growth import longest_full_outage
@@ -74,6 +76,8 @@ def _ever_pending(result: Result) -> bool:
 __all__ = [
     "availability_by_policy",
     "availability_over_time",
+    "breaker_over_time",
+    "breaker_trade",
     "cache_by_fleet",
     "cache_growth",
     "figures_of_comparison",
@@ -81,6 +85,10 @@ __all__ = [
     "lag_by_setting",
     "oldest_pending_age",
     "pending_depth",
+    "recovery_by_remedy",
+    "retry_amplification",
     "simulation_against_reality",
+    "storm_over_time",
     "sync_lag_distribution",
+    "window_trade",
 ]

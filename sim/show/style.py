@@ -139,7 +139,7 @@ def new_figure(
         re.sub(r"(?<=\d) (?=(s|ms|min|h|days)\b)", "\N{NO-BREAK SPACE}", finding), 74
     )
     figure.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
-    text = textwrap.fill(note, 114, break_on_hyphens=False)
+    text = textwrap.fill(note, 110, break_on_hyphens=False)
     figure.supxlabel(text, x=0.012, ha="left", fontsize=9.5, color=QUIET)
     return figure, list(axes.flat)
 

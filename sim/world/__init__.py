@@ -11,7 +11,9 @@ from sim.world.access_log import (
     read_access_log,
     write_access_log,
 )
+from sim.world.callers import CallerSettings, Closed
 from sim.world.condense import Segment, Timeline, condense
+from sim.world.crowds import FlashCrowd, Steps
 from sim.world.durations import (
     Deterministic,
     Duration,
@@ -32,7 +34,6 @@ from sim.world.outage_trace import RecordedTrace, TraceReport, read_trace, write
 from sim.world.outages import Outage, OutageMode, merge
 from sim.world.recorded_shape import RecordedShape, generate_trace
 from sim.world.scenario import (
-    CallerSettings,
     KeySettings,
     PrimarySettings,
     Scenario,
@@ -55,6 +56,7 @@ __all__ = [
     "Assumption",
     "Bursts",
     "CallerSettings",
+    "Closed",
     "Constant",
     "DailyCycle",
     "Deterministic",
@@ -62,6 +64,7 @@ __all__ = [
     "Exponential",
     "FixedWindows",
     "Flapping",
+    "FlashCrowd",
     "InputError",
     "KeySettings",
     "Lognormal",
@@ -78,6 +81,7 @@ __all__ = [
     "Scenario",
     "Segment",
     "ServiceSettings",
+    "Steps",
     "Streams",
     "Timeline",
     "TraceReport",

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sim.world.outages import Outage, OutageMode, Schedule
+from sim.world.workers import Workers
 
 REFUSALS = {
     OutageMode.REFUSE: "connection refused",
@@ -79,7 +80,8 @@ class CallDraw:
 
     Attributes:
         work_s: how long a healthy server takes for it.
-        failure: uniform in [0, 1); the call fails in an error-rate outage of a greater severity.
+        failure: uniform in [0, 1); the call fails in an error-rate outage of a greater severity, or
+            if a greater share fails anyway.
         commit_share: uniform in [0, 1); the share of the work after which a write is committed.
         lost_reply: uniform in [0, 1); decides whether a failing write had in fact committed.
     """
@@ -99,6 +101,7 @@ class Faults(Schedule):
         lost_reply_share: share of the writes failing under mode `ERROR_RATE` that committed.
         timeout_s: how long the driver waits for the answer to a call; the server works on it for
             `SERVER_SHARE` of that. `None` for no limit.
+        failing_share: share of the calls that fail although there is no outage.
     """
 
     def __init__(
@@ -108,11 +111,13 @@ class Faults(Schedule):
         slow_factor: float,
         lost_reply_share: float,
         timeout_s: float | None = None,
+        failing_share: float = 0.0,
     ) -> None:
         super().__init__(outages)
         self._slow_factor = slow_factor
         self._lost_reply_share = lost_reply_share
         self._timeout_s = timeout_s
+        self._failing_share = failing_share
         self._cuts_s = [outage.start_s for outage in self.outages if outage.mode in _CUTS]
 
     def refusal(self, now_s: float) -> OutageMode | None:
@@ -172,24 +177,52 @@ class Faults(Schedule):
 
     def fate(self, now_s: float, draw: CallDraw, kind: CallKind = CallKind.READ) -> Fate:
         """What becomes of a call whose work begins now on a connection that stands."""
+        fate = self._unlimited_fate(now_s, draw, kind)
+        return fate if self._timeout_s is None else self._within(fate, now_s, self._timeout_s)
+
+    def fate_in_queue(
+        self, now_s: float, workers: Workers, draw: CallDraw, kind: CallKind = CallKind.READ
+    ) -> Fate:
+        """What becomes of a call that comes now, and waits until one of the workers is free.
+
+        The worker is taken for as long as the server works on the call, whether or not its caller
+        waits for that. Where as many wait as may, the call is refused. Calls must come in the order
+        of time.
+        """
+        if workers.is_full(now_s):
+            return Fate(now_s, REFUSALS[OutageMode.CONNECTION_LIMIT], None, True)
+        begun_s = workers.begin_s(now_s)
+        # No worker is taken beyond a crash: whoever waits then is begun as it comes, and cut off.
+        whole = fate = self._unlimited_fate(begun_s, draw, kind)
+        if self._timeout_s is not None:
+            fate = self._within(whole, now_s, self._timeout_s)
+        # A server that gives a call up is free then; if the driver gave up, it works to the end.
+        done_s = whole.answered_s if fate.connection_lost else fate.answered_s
+        workers.take(until_s=min(begun_s, done_s), done_s=done_s)
+        return fate
+
+    def _unlimited_fate(self, now_s: float, draw: CallDraw, kind: CallKind) -> Fate:
         error: str | None = None
         lost = False
         commits = True
         outage = self.at(now_s)
-        if outage is not None:
-            if outage.mode is OutageMode.ERROR_RATE and draw.failure < outage.severity:
-                error, lost = "the server closed the connection unexpectedly", True
-                commits = draw.lost_reply < self._lost_reply_share
-            elif outage.mode is OutageMode.READ_ONLY and kind is not CallKind.READ:
-                error, commits = "25006: cannot write in a read-only transaction", False
+        failing = self._failing_share
+        if outage is not None and outage.mode is OutageMode.ERROR_RATE:
+            failing = max(failing, outage.severity)
+        if draw.failure < failing:
+            error, lost = "the server closed the connection unexpectedly", True
+            commits = draw.lost_reply < self._lost_reply_share
+        elif (
+            outage is not None and outage.mode is OutageMode.READ_ONLY and kind is not CallKind.READ
+        ):
+            error, commits = "25006: cannot write in a read-only transaction", False
         after = self.index_after(now_s)
         committed_s = self._done_s(now_s, draw.work_s * draw.commit_share, after, ends=_CRASHES)
         answered_s = self._done_s(now_s, draw.work_s, after, ends=_CUTS)
         if answered_s is None:
             error, lost = "the connection was reset by the server", True
             answered_s = self._cut_s(now_s, after)
-        fate = Fate(answered_s, error, committed_s if commits else None, lost)
-        return fate if self._timeout_s is None else self._within(fate, now_s, self._timeout_s)
+        return Fate(answered_s, error, committed_s if commits else None, lost)
 
     def _within(self, fate: Fate, now_s: float, timeout_s: float) -> Fate:
         """The fate of a call that server and driver give up after a time.

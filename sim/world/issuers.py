@@ -90,13 +90,12 @@ class Demand:
     unknown: NDArray[np.bool_]
 
     @classmethod
-    def draw(cls, settings: KeySettings, streams: Streams, size: int) -> Demand:
+    def draw(cls, settings: KeySettings, rng: np.random.Generator, size: int) -> Demand:
         """Draw what `size` calls ask for.
 
         Ages are exponential and cut off at the token's lifetime: drawn by inversion of the
         truncated distribution, so that one uniform number makes one age.
         """
-        rng = streams.generator("demand")
         uniform = rng.random(size)
         mean_s, lifetime_s = settings.token_age_mean_s, settings.token_lifetime_s
         within = -np.expm1(-lifetime_s / mean_s)

@@ -6,6 +6,8 @@ same contract suite as the real stores, and behaves under faults as they were se
 * A call first needs one of the pool's connections, and keeps it to its end (`world.connections`).
 * A write is committed at a point in time of its own, on the server. A caller that gives up before
   the answer does not stop it; so a timed-out write may be committed all the same, even later.
+* A server that can work on so many calls at once (`world.workers`) lets the others wait, and works
+  on calls that nobody waits for any more: overload outlasts its cause.
 * While the server hangs, nothing is answered; what reached it goes on when it wakes.
 """
 
@@ -27,8 +29,9 @@ from ftrepo.errors import (
 from ftrepo.interface import Clock, Durability
 from ftrepo.keys import PublicKey
 from sim.world.connections import SimulatedPool
-from sim.world.faults import CallDraw, CallKind, Faults
+from sim.world.faults import CallDraw, CallKind, Fate, Faults
 from sim.world.outages import Outage
+from sim.world.workers import Workers
 
 if TYPE_CHECKING:
     from sim.loop import VirtualTimeLoop
@@ -79,6 +82,12 @@ class SimulatedPrimary:
             slow_factor=settings.slow_factor,
             lost_reply_share=settings.lost_reply_share,
             timeout_s=settings.command_timeout_s,
+            failing_share=settings.failing_share,
+        )
+        self.workers = (
+            None
+            if settings.workers is None
+            else Workers(settings.workers, queue_max=settings.queue_max)
         )
         self._select = call_draws(settings.select, rng.spawn(1)[0])
         self._insert = call_draws(settings.insert, rng.spawn(1)[0])
@@ -165,7 +174,7 @@ class SimulatedPrimary:
         await self.pool.refuse_if_none()
         with self.pool.places.request() as place:
             connection = await self.pool.take(place)
-            fate = self.faults.fate(loop.time(), draw, kind)
+            fate = self._fate(draw, kind)
             if writes and fate.committed_s is not None:
                 loop.call_at(fate.committed_s, self._commit_all, writes)
             await asyncio.sleep(fate.answered_s - loop.time())
@@ -173,6 +182,12 @@ class SimulatedPrimary:
                 self.pool.keep(connection)
         if fate.error is not None:
             raise _ERRORS[fate.connection_lost](fate.error)
+
+    def _fate(self, draw: CallDraw, kind: CallKind) -> Fate:
+        now_s = self._loop.time()
+        if self.workers is None:
+            return self.faults.fate(now_s, draw, kind)
+        return self.faults.fate_in_queue(now_s, self.workers, draw, kind)
 
     def _commit_all(self, keys: Sequence[PublicKey]) -> None:
         for key in keys:

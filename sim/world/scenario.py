@@ -11,8 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from sim.world.access_log import RecordedArrivals
+from sim.world.callers import CallerSettings, Closed
 from sim.world.condense import Timeline, condense
+from sim.world.crowds import FlashCrowd, Steps
 from sim.world.durations import AnyLatency, LognormalLatency
 from sim.world.errors import InputError
 from sim.world.outage_patterns import AlternatingRenewal, FixedWindows, Flapping
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
 AnyOutages = FixedWindows | AlternatingRenewal | Flapping | RecordedShape | RecordedTrace
 """The kinds of `[[outages]]`."""
 
-AnyTraffic = Constant | Poisson | DailyCycle | Bursts | RecordedArrivals
+AnyTraffic = (
+    Constant | Poisson | DailyCycle | Bursts | FlashCrowd | Steps | RecordedArrivals | Closed
+)
 """The kinds of `[traffic]`."""
 
 RECOVERY_S = 1800.0
@@ -91,19 +97,6 @@ class KeySettings:
                 f"lifetime_s must be at least rotation_interval_s + token_lifetime_s "
                 f"({least_s:g}), not {self.lifetime_s:g}"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallerSettings:
-    """Who calls `get` and `create`."""
-
-    deadline_s: float = field(
-        default=1.0,
-        metadata=about("The caller gives up after so long; a later answer is a failure.", above=0),
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +160,16 @@ class PrimarySettings:
         default=_LATENCY,
         metadata=about("How long a healthy server takes to delete.", source=_LATENCY_SOURCE),
     )
+    workers: int | None = field(
+        default=None,
+        metadata=about(
+            "How many calls the server works on at once, for whoever calls; others wait in the "
+            "order in which they came. A call that its caller has given up is worked on all the "
+            "same, up to nine tenths of `command_timeout_s`. Unset: without a limit.",
+            source="an assumption: a server is never short of what it needs",
+            least=1,
+        ),
+    )
     refuse_latency_s: float = field(
         default=0.001, metadata=about("How long a refused connection takes to fail.", least=0)
     )
@@ -176,6 +179,23 @@ class PrimarySettings:
             "How many times longer everything takes in mode slow.",
             source="an assumption: a median of 200 ms, and one call in eleven above 500 ms",
             least=1,
+        ),
+    )
+    queue_max: int | None = field(
+        default=None,
+        metadata=about(
+            "How many calls may wait for a worker; more are refused. Unset: without a bound.",
+            source="`max_connections` of PostgreSQL is such a bound, 100 by default",
+            least=1,
+        ),
+    )
+    failing_share: float = field(
+        default=0.0,
+        metadata=about(
+            "The share of calls that fail although there is no outage: noise, of which no breaker "
+            "should make an outage.",
+            least=0,
+            most=1,
         ),
     )
     lost_reply_share: float = field(
@@ -205,6 +225,14 @@ class PrimarySettings:
 
     def __post_init__(self) -> None:
         check(self)
+
+        if self.queue_max is not None and self.workers is None:
+            raise InputError("queue_max needs workers: without them no call waits")
+
+    @property
+    def capacity_per_s(self) -> float:
+        """The most reads a second that the server can do; infinite without `workers`."""
+        return math.inf if self.workers is None else self.workers / self.select.mean_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,7 +358,12 @@ class Scenario:
         return condensed
 
     def draw_arrivals(self, streams: Streams, timeline: Timeline) -> Floats:
-        """Return the sorted run times of all requests of one replication."""
+        """Return the sorted run times of all requests of one replication.
+
+        None for a closed population, whose requests depend on the answers.
+        """
+        if isinstance(self.traffic, Closed):
+            return np.zeros(0)
         return self.traffic.draw_on(streams.generator("traffic"), timeline)
 
     def with_trace(self, trace: RecordedTrace, *, duration_s: float | None = None) -> Scenario:

@@ -100,7 +100,7 @@ class Poisson(DrawnOnTimelines):
 
     def draw_on(self, rng: np.random.Generator, timeline: Timeline) -> Floats:
         """Return sorted run times; see `ArrivalPattern`."""
-        return _unit_arrivals(rng, timeline.duration_s * self.rate_per_s) / self.rate_per_s
+        return unit_arrivals(rng, timeline.duration_s * self.rate_per_s) / self.rate_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class DailyCycle(DrawnOnTimelines):
     def draw_on(self, rng: np.random.Generator, timeline: Timeline) -> Floats:
         """Return sorted run times; see `ArrivalPattern`."""
         arrival_rng, thinning_rng = rng.spawn(2)
-        candidates = _unit_arrivals(arrival_rng, timeline.duration_s * self.peak_per_s)
+        candidates = unit_arrivals(arrival_rng, timeline.duration_s * self.peak_per_s)
         candidates /= self.peak_per_s
         chance = thinning_rng.random(len(candidates)) * self.peak_per_s
         return candidates[chance < self.rate_at(timeline.to_real(candidates))]
@@ -187,7 +187,7 @@ class Bursts(DrawnOnTimelines):
         state_rng, arrival_rng = rng.spawn(2)
         moments_s, rates = self._states(state_rng, timeline.duration_s)
         expected = np.concatenate(([0.0], np.cumsum(np.diff(moments_s) * rates)))
-        return np.interp(_unit_arrivals(arrival_rng, float(expected[-1])), expected, moments_s)
+        return np.interp(unit_arrivals(arrival_rng, float(expected[-1])), expected, moments_s)
 
     def _states(self, rng: np.random.Generator, duration_s: float) -> tuple[Floats, Floats]:
         """Return the moments at which the rate changes, first 0 and last the end, and the rates."""
@@ -209,7 +209,7 @@ class Bursts(DrawnOnTimelines):
         return np.concatenate(([0.0], changes_s, [duration_s])), rates
 
 
-def _unit_arrivals(rng: np.random.Generator, duration: float) -> Floats:
+def unit_arrivals(rng: np.random.Generator, duration: float) -> Floats:
     """Return the times of a Poisson process of rate 1 in [0, `duration`)."""
     check_count(duration)
     pieces: list[Floats] = []

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from ftrepo.errors import KeyNotFoundError
 from ftrepo.events import Refreshed
 from ftrepo.fault_tolerant import FaultTolerantRepository
 from ftrepo.interface import ChangeFeed
@@ -56,6 +60,7 @@ class Announcing:
             policy,
             now=self._lab.now,
             observers=[self._lab.events.append],
+            draw=lambda: 0.0,
         )
 
 
@@ -70,6 +75,24 @@ def test_an_announced_key_is_in_memory_at_once() -> None:
             primary.store(make_key("a"))
             await lab.until(10.001)
             assert "a" in repo.cache
+
+    run_laboratory(story)
+
+
+def test_an_announced_key_is_absent_no_longer() -> None:
+    """That the primary did not have a key is forgotten, though memory has no room for the key."""
+    policy = replace(QUIET, absent_ttl_s=100.0, cache_entries_max=1)
+
+    async def story(lab: Laboratory) -> None:
+        primary = Announcing(lab)
+        async with primary.repository(policy) as repo:
+            with pytest.raises(KeyNotFoundError):
+                await repo.get("a")
+            primary.store(make_key("a"))
+            primary.store(make_key("b"))
+            await asyncio.sleep(1.0)
+            assert "a" not in repo.cache
+            assert await repo.get("a") == make_key("a")
 
     run_laboratory(story)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+import re
 import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 NAMES = [field.name for field in dataclasses.fields(Policy)]
 OPTIONAL = [row.name for row in settings_table() if "none" in row.allowed]
-NUMBERS = [row.name for row in settings_table() if row.unit]
+NUMBERS = [row.name for row in settings_table() if " number" in row.allowed]
+ZERO_MEANS_SOMETHING = [
+    "absent_ttl_s",
+    "breaker_count_interval_s",
+    "breaker_open_jitter",
+    "drain_timeout_s",
+    "ramp_up_s",
+]
 
 
 def policies() -> st.SearchStrategy[Policy]:
@@ -31,12 +39,14 @@ def policies() -> st.SearchStrategy[Policy]:
     def values(row: Any) -> st.SearchStrategy[object]:
         if row.name in ("read_policy", "write_order"):
             return st.sampled_from(["primary-first", "cache-first", "primary-only"])
-        if not row.unit:
+        if row.name not in NUMBERS:
             return st.booleans()
-        number = (
-            st.floats(0, 1e9, exclude_min="or more" not in row.allowed)
-            if row.unit == "s"
-            else st.integers(1, 10**12)
+        least = 1 if "1 or more" in row.allowed else 0
+        most = 1 if re.search(r"up to 1\b", row.allowed) else 1e9
+        number: st.SearchStrategy[float] = (
+            st.integers(1, 10**12)
+            if "whole" in row.allowed
+            else st.floats(least, most, exclude_min="above" in row.allowed)
         )
         return st.none() | number if row.name in OPTIONAL else number
 
@@ -44,6 +54,8 @@ def policies() -> st.SearchStrategy[Policy]:
         if settings["write_order"] == "primary-only":
             settings["pending_writes"] = False
         settings["calls_in_flight_max"] += settings["breaker_half_open_max_calls"]
+        if settings["breaker_failure_rate"] is settings["breaker_slow_rate"] is None:
+            settings["breaker_failure_threshold"] = 5
         return Policy(**settings)
 
     return st.fixed_dictionaries({row.name: values(row) for row in settings_table()}).map(
@@ -70,7 +82,9 @@ class TestDefaults:
             assert row.doc.endswith(".")
             assert row.source
             assert row.default == getattr(Policy(), row.name)
-            assert bool(row.unit) == (not isinstance(row.default, str | bool))
+            share_or_factor = row.name.endswith(("_rate", "_factor", "_jitter"))
+            choice = isinstance(row.default, str | bool)
+            assert bool(row.unit) == (not choice and not share_or_factor)
             assert (row.name.endswith("_s")) == (row.unit == "s")
 
     def test_is_frozen_hashable_and_picklable(self) -> None:
@@ -134,15 +148,16 @@ class TestRefusals:
     def test_none_only_where_it_means_something(self, name: str) -> None:
         """`None` is taken exactly where the documentation says so."""
         if name in OPTIONAL:
-            assert getattr(Policy(**{name: None}), name) is None  # type: ignore[arg-type]
+            rest = {"breaker": name != "breaker_failure_threshold"}
+            assert getattr(Policy(**rest, **{name: None}), name) is None  # type: ignore[arg-type]
         else:
             with pytest.raises(PolicyError, match=name):
                 Policy(**{name: None})  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("name", NUMBERS)
     def test_zero_only_where_it_means_something(self, name: str) -> None:
-        """Zero is taken only by the two settings that say what it means."""
-        if name in ("drain_timeout_s", "breaker_count_interval_s"):
+        """Zero is taken only by the settings that say what it means."""
+        if name in ZERO_MEANS_SOMETHING:
             assert getattr(Policy(**{name: 0}), name) == 0  # type: ignore[arg-type]
         else:
             with pytest.raises(PolicyError, match=f"{name} = 0"):
@@ -155,6 +170,9 @@ class TestRefusals:
         with pytest.raises(PolicyError, match="max_calls = 3 contradicts calls_in_flight_max = 2"):
             Policy(breaker_half_open_max_calls=3, calls_in_flight_max=2)
         Policy(breaker=False, breaker_half_open_max_calls=3, calls_in_flight_max=2)
+        with pytest.raises(PolicyError, match="breaker_failure_rate = .* nothing would trip it"):
+            Policy(breaker_failure_threshold=None)
+        Policy(breaker_failure_threshold=None, breaker_failure_rate=0.5)
 
 
 class TestMapping:

@@ -55,7 +55,7 @@ def test_a_swallowed_cancellation_does_not_keep_the_service_from_stopping(
 
         policy = Policy(refresh_interval_s=1.0, load_timeout_s=None, drain_timeout_s=0.0)
         repo = lab.repository(policy)
-        repo._guarded._cancels_at_once = True
+        repo._guarded._calls._cancels_at_once = True
         await repo.__aenter__()
         lab.primary.list_valid = list_valid  # type: ignore[method-assign]
         await lab.until(5.0)

@@ -14,6 +14,7 @@ import pytest
 import sim.world
 from sim.world import (
     FixedWindows,
+    FlashCrowd,
     InputError,
     KeySettings,
     OutageMode,
@@ -40,6 +41,7 @@ NAMES = [
     "cold-start",
     "default",
     "flapping",
+    "flash-crowd",
     "hang",
     "incident",
     "real-announced",
@@ -55,6 +57,7 @@ NAMES = [
     "real-starting",
     "recorded-shape",
     "restart-during-outage",
+    "retry-storm",
 ]
 
 SMALL = """
@@ -100,7 +103,7 @@ def test_the_named_scenarios_are_these() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_named_scenario_draws_a_world(name: str) -> None:
-    """Each has outages, traffic and a description, repeats, and differs between replications."""
+    """Each has outages or a crowd, and a description; it repeats, and replications differ."""
     scenario = load_scenario(name)
     assert scenario.name == name
     assert scenario.description
@@ -109,7 +112,7 @@ def test_a_named_scenario_draws_a_world(name: str) -> None:
         timeline = scenario.timeline(scenario.draw_outages(streams))
         arrivals = scenario.draw_arrivals(streams, timeline)
         worlds.append((timeline, arrivals.tolist()))
-        assert timeline.outages
+        assert timeline.outages or isinstance(scenario.traffic, FlashCrowd)
         assert timeline.real_duration_s == scenario.length_s
         assert 1000 < len(arrivals) < 200_000
         assert arrivals[-1] < timeline.duration_s

@@ -10,7 +10,7 @@ import asyncpg
 import asyncpg.exceptions
 import pytest
 
-from ftrepo.errors import CircuitOpenError, PrimaryRejectedError, PrimaryUnavailableError
+from ftrepo.errors import PrimaryNotAskedError, PrimaryRejectedError, PrimaryUnavailableError
 from ftrepo.postgres.failures import FailureKind, failure_kind, is_worth_repeating, kind_of_sqlstate
 
 U, T, C, P = (
@@ -194,4 +194,4 @@ def test_only_what_may_pass_is_worth_repeating() -> None:
     assert is_worth_repeating(asyncpg.SerializationError("40001"))
     assert not is_worth_repeating(asyncpg.UniqueViolationError("23505"))
     assert not is_worth_repeating(asyncpg.InvalidPasswordError("28P01"))
-    assert is_worth_repeating(CircuitOpenError("open", retry_after_s=1.0))
+    assert is_worth_repeating(PrimaryNotAskedError("open", retry_after_s=1.0))

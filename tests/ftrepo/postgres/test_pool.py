@@ -382,11 +382,11 @@ def test_waiting_until_ready_tries_again_and_tells(database: str) -> None:
         )
         async with Pool(settings) as pool:
             with pytest.raises(ConnectionRefusedError):
-                await pool.wait_until_ready(on_retry=lambda number, *_: told.append(number))
+                await pool.wait_until_ready(observe=lambda event: told.append(event.attempt))
         settings = ConnectionSettings(dsn=database + "_missing", connect_timeout_s=10)
         async with Pool(settings, PoolSettings(**PATIENT)) as pool:
             with pytest.raises(asyncpg.InvalidCatalogNameError):
-                await pool.wait_until_ready(on_retry=lambda number, *_: told.append(-number))
+                await pool.wait_until_ready(observe=lambda event: told.append(-event.attempt))
         return told
 
     assert asyncio.run(main()) == [1, 2, 3, 4]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import asyncpg
 import pytest
 
-from ftrepo.errors import AmbiguousCommitError, CircuitOpenError, TransactionAbortedError
+from ftrepo.errors import AmbiguousCommitError, PrimaryNotAskedError, TransactionAbortedError
 from ftrepo.postgres.pool import Pool
-from ftrepo.postgres.retries import READ_RETRIES, retry_reads
+from ftrepo.postgres.retries import retry_reads
 from ftrepo.postgres.settings import ConnectionSettings, PoolSettings
 from ftrepo.postgres.transactions import (
     Isolation,
@@ -19,7 +19,7 @@ from ftrepo.postgres.transactions import (
     run_serializable,
     transaction,
 )
-from ftrepo.resilience import BackoffSettings
+from ftrepo.resilience import DATABASE_READS, BackoffSettings
 from sim.loop import VirtualTimeLoop, run_virtual
 from sim.testbed.proxy import Line, Loss, Proxy
 
@@ -397,7 +397,7 @@ def test_a_serializable_body_is_run_again_until_it_fits(database: str) -> None:
                     body,
                     settings,
                     draw=lambda: next(draws) % 7 / 7,
-                    on_retry=count_repeats,
+                    observe=count_repeats,
                 )
                 for _ in range(10)
             ]
@@ -442,7 +442,7 @@ def test_reads_are_tried_three_times() -> None:
             PermissionDeniedByBusinessError(),
             asyncpg.InsufficientPrivilegeError("42501"),
             asyncpg.UniqueViolationError("23505"),
-            CircuitOpenError("open", retry_after_s=1),
+            PrimaryNotAskedError("open", retry_after_s=1),
         ):
             attempts, started_s = 0, loop.time()
 
@@ -458,7 +458,7 @@ def test_reads_are_tried_three_times() -> None:
         return found
 
     assert run_virtual(main) == [(3, 3.0), (3, 3.0), (1, 0), (1, 0), (1, 0), (1, 0), (1, 0)]
-    assert READ_RETRIES.pause_max_s == 10.0
+    assert DATABASE_READS.pause_max_s == 10.0
 
 
 class PermissionDeniedByBusinessError(Exception):

@@ -1,0 +1,159 @@
+"""How `get` finds a key: memory and the primary, in the order that the policy says.
+
+Callers who ask for one key at the same time share one call to the primary, and what the primary
+does not have is not asked for again at once. So what the primary sees depends on how many keys
+there are, and hardly on how many callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ftrepo.errors import KeyNotFoundError, KeyUnavailableError, PrimaryUnavailableError
+from ftrepo.events import CacheMiss, Event, ServedFromMemory
+from ftrepo.keys import is_key_id
+from ftrepo.resilience.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from ftrepo.custody import Custody
+    from ftrepo.guarded import GuardedPrimary
+    from ftrepo.interface import Clock, PrimaryStore
+    from ftrepo.keys import PublicKey
+    from ftrepo.memory import InMemoryRepository
+    from ftrepo.policy import Policy
+
+    Answer = PublicKey | PrimaryUnavailableError | None
+    """What the primary says: a key, `None` if it has none, or why it cannot be asked."""
+
+
+class Lookup:
+    """The reading half of `FaultTolerantRepository`; it shares its stores with the other half.
+
+    Args:
+        primary: the store of record, called only through `guarded`.
+        guarded: the way to the primary.
+        custody: is told of what the primary has, and of what it does not have.
+        cache: keys in memory, the same that the custody has.
+        policy: the order, the time-out, and how stale memory may be.
+        now: the calendar time.
+        observe: is told where answers came from.
+
+    Attributes:
+        hits: how many calls memory has answered.
+        misses: how many it was asked for and could not answer.
+        absent_hits: how often it was known that the primary does not have the key.
+    """
+
+    def __init__(
+        self,
+        *,
+        primary: PrimaryStore,
+        guarded: GuardedPrimary,
+        custody: Custody,
+        cache: InMemoryRepository,
+        policy: Policy,
+        now: Clock,
+        observe: Callable[[Event], None],
+    ) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.absent_hits = 0
+        self._primary = primary
+        self._guarded = guarded
+        self._custody = custody
+        self._cache = cache
+        self._now = now
+        self._observe = observe
+        self._read_policy = policy.read_policy
+        self._timeout_s = policy.select_timeout_s
+        self._staleness_max = (
+            None if policy.max_staleness_s is None else timedelta(seconds=policy.max_staleness_s)
+        )
+        self._flights: SingleFlight[str, Answer] = SingleFlight()
+
+    async def get(self, key_id: str) -> PublicKey:
+        """Do what `FaultTolerantRepository.get` promises."""
+        if not is_key_id(key_id):
+            raise KeyNotFoundError("no key has this id: it is malformed")
+        if self._read_policy == "cache-first":
+            key = self._recall(key_id)
+            if key is not None:
+                self.hits += 1
+                return key
+            self.misses += 1
+            self._observe(CacheMiss(key_id=key_id))
+        elif self._read_policy == "primary-first" and not self._guarded.is_closed:
+            # The breaker would refuse the call; an answer at hand need not wait for it to say so.
+            key = self._recall(key_id)
+            if key is not None:
+                self.hits += 1
+                self._observe(ServedFromMemory(key_id=key_id, reason="unavailable"))
+                return key
+        answer = await self._answer(key_id)
+        if answer is None or isinstance(answer, PrimaryUnavailableError):
+            return self._from_memory(key_id, answer)
+        return answer
+
+    async def _answer(self, key_id: str) -> Answer:
+        """What the primary says, now or a moment ago."""
+        if self._custody.absent.has(key_id, asyncio.get_running_loop().time()):
+            self.absent_hits += 1
+            return None
+        ask = partial(self._ask, key_id)
+        answer, joined = await self._flights.run(key_id, ask)
+        if joined and answer is None:
+            # The key may have been stored after that call had begun, and before this one came.
+            answer, _ = await self._flights.run(key_id, ask)
+        return answer
+
+    async def _ask(self, key_id: str) -> Answer:
+        select = partial(self._primary.get, key_id)
+        try:
+            key = await self._guarded.call("get", select, timeout_s=self._timeout_s)
+        except KeyNotFoundError:
+            self._custody.absent.note(key_id, asyncio.get_running_loop().time())
+            return None
+        except PrimaryUnavailableError as error:
+            return error
+        now = self._now()
+        if key.has_expired(now):
+            return None
+        if self._read_policy != "primary-only":
+            self._custody.learn_one(key, now)
+        return key
+
+    def _from_memory(self, key_id: str, error: PrimaryUnavailableError | None) -> PublicKey:
+        """The key from memory, since the primary has no answer."""
+        if self._read_policy != "primary-only":
+            key = self._recall(key_id)
+            if key is not None:
+                self.hits += 1
+                self._observe(
+                    ServedFromMemory(
+                        key_id=key_id,
+                        reason="unknown to the primary" if error is None else "unavailable",
+                    )
+                )
+                return key
+            if self._read_policy == "primary-first":  # With cache-first it was counted before.
+                self.misses += 1
+                self._observe(CacheMiss(key_id=key_id))
+        if error is None:
+            raise KeyNotFoundError(f"no store has an unexpired key {key_id!r}")
+        raise KeyUnavailableError(
+            f"key {key_id!r} is not at hand, and the primary, which may have it, cannot be asked",
+            retry_after_s=self._guarded.retry_after_s(),
+        ) from error
+
+    def _recall(self, key_id: str) -> PublicKey | None:
+        """The key from memory, pending ones included; not if it has been unconfirmed too long."""
+        key = self._cache.lookup(key_id)
+        if key is not None and self._staleness_max is not None:
+            confirmed = self._cache.confirmed_at(key_id) or key.created
+            if self._now() - confirmed > self._staleness_max:
+                key = None
+        return key

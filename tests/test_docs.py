@@ -1,0 +1,66 @@
+"""The documentation's programs run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sim.loop import VirtualTimeLoop, run_virtual
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def programs(page: str) -> list[str]:
+    """The blocks of Python on a page, in order."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+async def run_all(blocks: list[str], names: dict[str, Any]) -> None:
+    """Run blocks one after another, as one program with `await` at its top."""
+    for block in blocks:
+        code = compile(block, "docs", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, names)
+        if inspect.isawaitable(result):
+            await result
+
+
+def test_the_examples_of_resilience_run() -> None:
+    """Every block runs, and together they do what the text around them says."""
+
+    async def answer(number: int) -> str:
+        return f"invoice {number}"
+
+    async def main(_: VirtualTimeLoop) -> None:
+        client = SimpleNamespace(invoice=answer, pay=answer)
+        names: dict[str, Any] = {
+            "client": client,
+            "archive": SimpleNamespace(invoice=answer),
+            "cache": {},
+            "draw": lambda: 0.5,
+        }
+        blocks = programs("resilience.md")
+        assert len(blocks) == 4
+        await run_all(blocks, names)
+        assert names["invoice"] == "invoice 17"
+        assert names["cache"] == {17: "invoice 17"}
+        assert await names["pay"](3) == "invoice 3"
+        assert names["breaker"].counts.successes == 3
+        assert names["health"][0]["name"] == "billing/acme"
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
+    """A link within the project names a file that is there."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    missing = [t for t in targets if "://" not in t and not (DOCS / t).exists()]
+    assert not missing
