@@ -32,6 +32,13 @@ BENCHMARKS = {
     "journal_appends_per_s": "benchmarks.journal_speed",
     "journal_bytes_per_key": "benchmarks.journal_speed",
     "journal_open_ms": "benchmarks.journal_speed",
+    "breaker_closed": "benchmarks.resilience",
+    "breaker_rejected": "benchmarks.resilience",
+    "breaker_bytes": "benchmarks.resilience",
+    "retry_success_path": "benchmarks.resilience",
+    "registry_execute": "benchmarks.limits",
+    "bulkhead_call": "benchmarks.limits",
+    "rate_limit_call": "benchmarks.limits",
 }
 """Where each benchmark is: a function of its own name, in a module that is imported to run it."""
 
