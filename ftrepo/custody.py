@@ -67,7 +67,7 @@ class Custody:
         self._now = now
         self._observe = observe
         self.something_waits = asyncio.Event()
-        self.absent = AbsentIds(entries_max=policy.absent_entries_max, ttl_s=policy.absent_ttl_s)
+        self.absent = AbsentIds(ttl_s=policy.absent_ttl_s)
         self._refused: set[str] = set()
         """Keys that the primary will never have, as one `create` was told while another one, that
         took the key in, is still under way."""
@@ -195,6 +195,7 @@ class Custody:
 
     def confirm(self, key_id: str) -> None:
         """Take note that the primary has committed a key that memory holds."""
+        self.absent.forget(key_id)
         if self._pending.remove(key_id):
             self._cache.unpin(key_id)
         self._journal.drop(key_id)
@@ -216,6 +217,7 @@ class Custody:
     def confirm_all(self, key_ids: Sequence[str]) -> None:
         """Do what `confirm` does for many keys: all that a long outage has left waiting."""
         for key_id in key_ids:
+            self.absent.forget(key_id)
             self._pending.remove(key_id)
         self._journal.drop_all(key_ids)
         self._cache.unpin_all(key_ids)

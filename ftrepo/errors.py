@@ -210,6 +210,15 @@ class FallbackFailedError(FtrepoError):
         super().__init__(message)
         self.errors = errors
 
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds until the call itself may be admitted, as its error says; `None` if it does not.
+
+        What the fallbacks say is left out: the call is what is to be made again.
+        """
+        retry_after_s: float | None = getattr(self.__cause__, "retry_after_s", None)
+        return retry_after_s
+
 
 class PendingFullError(FtrepoError):
     """Pending writes have reached `Policy.pending_max`; the key was not accepted by any store."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -36,6 +37,7 @@ from ftrepo.events import (
     Event,
     KeyCreated,
 )
+from ftrepo.failure_log import log_failure
 from ftrepo.guarded import GuardedPrimary
 from ftrepo.interface import Clock, Durability, Journal, Observer, PrimaryStore
 from ftrepo.journal.guarded import GuardedJournal
@@ -45,7 +47,7 @@ from ftrepo.pending import PendingWrites
 from ftrepo.policy import Policy
 from ftrepo.reconcile import Reconciler
 from ftrepo.resilience.breaker import BreakerSettings, BreakerState, CircuitBreaker
-from ftrepo.resilience.call_budget import CallBudget
+from ftrepo.resilience.call_budget import CallBudget, Urgency
 from ftrepo.telemetry.logs import log_event
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ftrepo")
 
 _RANDOM = SystemRandom()
+
+RESERVED_SHARE = 0.1
+"""How many calls that bring nothing are kept for writes, and as many again for probes, flushes and
+what else goes on in the background, as a share of `Policy.calls_in_flight_max`."""
 
 RAMP_JITTER = 0.5
 """Which share of `Policy.ramp_up_s` is drawn at random each time."""
@@ -246,6 +252,8 @@ class FaultTolerantRepository:
         else:
             self._refuse_conflict(key)
             durability = await self._write_through(key)
+        # Whoever asked while the key was on its way may have been told that there is none.
+        self._custody.absent.forget(key.id)
         self._observe(KeyCreated(key_id=key.id, durability=durability))
         return durability
 
@@ -277,7 +285,9 @@ class FaultTolerantRepository:
 
     async def _insert(self, key: PublicKey) -> Durability:
         insert = partial(self._primary.create, key)
-        return await self._guarded.call("create", insert, timeout_s=self.policy.insert_timeout_s)
+        return await self._guarded.call(
+            "create", insert, timeout_s=self.policy.insert_timeout_s, urgency=Urgency.WRITE
+        )
 
     async def _write_through(self, key: PublicKey) -> Durability:
         """Write a key that memory may hold already, and make sure that it is not forgotten."""
@@ -329,9 +339,11 @@ class FaultTolerantRepository:
 
     def _make_budget(self) -> CallBudget | None:
         rate_per_s = self.policy.futile_calls_per_s_max
-        if rate_per_s is None:
+        if rate_per_s is None or self.policy.read_policy == "primary-only":
             return None
-        return CallBudget(rate_per_s=rate_per_s, burst=self.policy.calls_in_flight_max)
+        burst = self.policy.calls_in_flight_max
+        reserve = math.ceil(RESERVED_SHARE * burst)
+        return CallBudget(rate_per_s=rate_per_s, burst=burst, reserve=reserve)
 
     def _breaker_changed(self, old: BreakerState, new: BreakerState) -> None:
         if new is BreakerState.CLOSED and self.budget is not None:
@@ -344,8 +356,8 @@ class FaultTolerantRepository:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:
-                _log.exception("an observer failed on %s", type(event).__name__)
+            except Exception as error:
+                log_failure(_log, "an observer failed on %s", type(event).__name__, error=error)
 
     def _must_run(self) -> None:
         if not self._running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ftrepo.errors import (
     CircuitOpenError,
@@ -18,7 +18,7 @@ from ftrepo.errors import (
 )
 from ftrepo.events import Event, PrimaryFailed
 from ftrepo.resilience.breaker import BreakerState, CircuitBreaker, Permit
-from ftrepo.resilience.call_budget import CallBudget
+from ftrepo.resilience.call_budget import CallBudget, Urgency
 from ftrepo.resilience.time_limit import TimedCalls
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ class GuardedPrimary:
         self._calls = TimedCalls(cancels_at_once=cancels_at_once)
         self._calls_in_flight_max = calls_in_flight_max
         self._observe = observe
+        self._is_shut = False
 
     @property
     def calls_in_flight(self) -> int:
@@ -79,7 +80,7 @@ class GuardedPrimary:
         action: Callable[[], Coroutine[Any, Any, T]],
         *,
         timeout_s: float | None,
-        background: bool = False,
+        urgency: Urgency = Urgency.READ,
         probe: bool = False,
     ) -> T:
         """Run `action()` and return what it returns.
@@ -88,8 +89,7 @@ class GuardedPrimary:
             operation: the name for logs and events.
             action: makes the call; not called if the call is refused.
             timeout_s: the most time until this returns or raises; `None` for no limit.
-            background: the call is made for no caller, but to end an outage; it may use what the
-                budget keeps for such calls.
+            urgency: how much depends on the call; the budget keeps more for the more urgent.
             probe: take one of the breaker's places when it is half-open. Calls without it are
                 rejected then, so that no user pays a time-out to find out how the primary is.
 
@@ -98,51 +98,69 @@ class GuardedPrimary:
                 is its `__cause__`.
             PrimaryRejectedError: the primary refuses the data; the breaker does not count it.
             PrimaryNotAskedError: the call was not made: the breaker is open, too many are under
-                way, or too many have brought nothing lately.
+                way, too many have brought nothing lately, or `close` was called.
             KeyNotFoundError, KeyConflictError, KeyExpiredError: the primary's own answer.
         """
-        now_s = asyncio.get_running_loop().time
-        if self.calls_in_flight >= self._calls_in_flight_max:
-            raise PrimaryNotAskedError(
-                f"{operation}: {self.calls_in_flight} calls to the primary are under way already",
-                retry_after_s=0.0,
-            )
-        started_s = now_s()
-        permit = self._admit(started_s, probe=probe)
-        self._pay(operation, permit, started_s, reserved=background or probe)
+        call = self._begin(operation, urgency, probe=probe)
         try:
             result = await self._calls.run(action(), timeout_s)
         except KeyUnavailableError as error:
-            self._failed(operation, error, permit, started_s)
+            self._failed(call, error)
             raise PrimaryUnavailableError(f"{operation}: {error}") from error
         except _ANSWERS as answer:
-            self._succeeded(permit, started_s, was_useful=not isinstance(answer, KeyNotFoundError))
+            self._succeeded(call, was_useful=not isinstance(answer, KeyNotFoundError))
             raise
         except PrimaryRejectedError as error:
             # It answered, so it is up; it did not do its work, so that proves nothing more.
-            self._failed(operation, error, None, started_s)
-            self._release(permit)
+            self._failed(call, error, counts=False)
             raise
         except Exception as error:
-            self._failed(operation, error, permit, started_s)
+            self._failed(call, error)
             raise PrimaryUnavailableError(
                 f"{operation}: {str(error) or type(error).__name__}"
             ) from error
         except BaseException:
             # The caller gave up: that says nothing of the primary, but the call brought nothing.
-            self._spend(now_s())
-            self._release(permit)
+            self._end(call, useful=False)
+            self._release(call)
             raise
-        self._succeeded(permit, started_s)
+        self._succeeded(call)
         return result
 
     async def close(self, timeout_s: float) -> None:
-        """Cancel what is under way and wait for it to end, but no longer than this."""
+        """Make no more calls, cancel those under way and wait for their end, but no longer."""
+        self._is_shut = True
         await self._calls.close(timeout_s)
 
     def kill(self) -> None:
-        """Cancel what is under way and wait for nothing."""
+        """Make no more calls, cancel those under way and wait for nothing."""
+        self._is_shut = True
         self._calls.kill()
+
+    def _begin(self, operation: str, urgency: Urgency, *, probe: bool) -> _Call:
+        """Ask all who may refuse the call.
+
+        Raises:
+            PrimaryNotAskedError: one of them does.
+        """
+        if self._is_shut:
+            raise PrimaryNotAskedError(f"{operation}: the repository is closed", retry_after_s=0.0)
+        if self.calls_in_flight >= self._calls_in_flight_max:
+            raise PrimaryNotAskedError(
+                f"{operation}: {self.calls_in_flight} calls to the primary are under way already",
+                retry_after_s=0.0,
+            )
+        now_s = asyncio.get_running_loop().time()
+        call = _Call(operation, urgency, self._admit(now_s, probe=probe), now_s)
+        budget = self._budget
+        if budget is not None and not budget.take(now_s, urgency):
+            self._release(call)
+            raise PrimaryNotAskedError(
+                f"{operation}: calls are held back, because the primary has just come back, or "
+                "too many have brought nothing lately",
+                retry_after_s=budget.retry_after_s(now_s, urgency),
+            )
+        return call
 
     def _admit(self, now_s: float, *, probe: bool) -> Permit | None:
         if self.breaker is None:
@@ -156,39 +174,36 @@ class GuardedPrimary:
             refusal = self.breaker.reject(now_s)
         raise PrimaryNotAskedError(str(refusal), retry_after_s=refusal.retry_after_s)
 
-    def _pay(self, operation: str, permit: Permit | None, now_s: float, *, reserved: bool) -> None:
-        """Take from the budget what a call costs that brings nothing."""
-        budget = self._budget
-        if budget is None or budget.take(now_s, reserved=reserved):
-            return
-        self._release(permit)
-        raise PrimaryNotAskedError(
-            f"{operation}: too many calls to the primary have brought nothing lately",
-            retry_after_s=budget.retry_after_s(now_s, reserved=reserved),
-        )
+    def _succeeded(self, call: _Call, *, was_useful: bool = True) -> None:
+        now_s = self._end(call, useful=was_useful)
+        if self.breaker is not None and call.permit is not None:
+            self.breaker.succeed(call.permit, now_s, now_s - call.started_s)
 
-    def _succeeded(
-        self, permit: Permit | None, started_s: float, *, was_useful: bool = True
-    ) -> None:
+    def _failed(self, call: _Call, error: Exception, *, counts: bool = True) -> None:
+        now_s = self._end(call, useful=False)
+        duration_s = now_s - call.started_s
+        self._observe(PrimaryFailed(operation=call.operation, error=error, duration_s=duration_s))
+        if not counts:
+            self._release(call)
+        elif self.breaker is not None and call.permit is not None:
+            self.breaker.fail(call.permit, now_s, duration_s)
+
+    def _end(self, call: _Call, *, useful: bool) -> float:
+        """Settle with the budget, and return the time."""
         now_s = asyncio.get_running_loop().time()
         if self._budget is not None:
-            self._budget.end(now_s, useful=was_useful)
-        if self.breaker is not None and permit is not None:
-            self.breaker.succeed(permit, now_s, now_s - started_s)
+            self._budget.end(now_s, call.urgency, useful=useful)
+        return now_s
 
-    def _failed(
-        self, operation: str, error: BaseException, permit: Permit | None, started_s: float
-    ) -> None:
-        now_s = asyncio.get_running_loop().time()
-        self._spend(now_s)
-        self._observe(PrimaryFailed(operation=operation, error=error, duration_s=now_s - started_s))
-        if self.breaker is not None and permit is not None:
-            self.breaker.fail(permit, now_s, now_s - started_s)
+    def _release(self, call: _Call) -> None:
+        if self.breaker is not None and call.permit is not None:
+            self.breaker.release(call.permit)
 
-    def _spend(self, now_s: float) -> None:
-        if self._budget is not None:
-            self._budget.end(now_s, useful=False)
 
-    def _release(self, permit: Permit | None) -> None:
-        if self.breaker is not None and permit is not None:
-            self.breaker.release(permit)
+class _Call(NamedTuple):
+    """A call that is made."""
+
+    operation: str
+    urgency: Urgency
+    permit: Permit | None
+    started_s: float

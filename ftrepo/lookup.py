@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     """What the primary says: a key, `None` if it has none, or why it cannot be asked."""
 
 
+_HAIR_S = 0.001
+"""A time that is too short to matter."""
+
+
 class Lookup:
     """The reading half of `FaultTolerantRepository`; it shares its stores with the other half.
 
@@ -99,28 +103,47 @@ class Lookup:
         return answer
 
     async def _answer(self, key_id: str) -> Answer:
-        """What the primary says, now or a moment ago."""
-        if self._custody.absent.has(key_id, asyncio.get_running_loop().time()):
+        """What the primary says, now or a moment ago, within the time-out."""
+        asked_s = asyncio.get_running_loop().time()
+        if self._custody.absent.has(key_id, asked_s):
             self.absent_hits += 1
             return None
-        ask = partial(self._ask, key_id)
+        ask = partial(self._ask, key_id, asked_s)
         answer, joined = await self._flights.run(key_id, ask)
         if joined and answer is None:
             # The key may have been stored after that call had begun, and before this one came.
-            answer, _ = await self._flights.run(key_id, ask)
+            until_s = None if self._timeout_s is None else asked_s + self._timeout_s + _HAIR_S
+            try:
+                async with asyncio.timeout_at(until_s):
+                    answer, _ = await self._flights.run(key_id, ask)
+            except TimeoutError as error:
+                # It has joined a later call, which may take longer than this one can wait.
+                return PrimaryUnavailableError(f"get: no answer in time: {error}")
         return answer
 
-    async def _ask(self, key_id: str) -> Answer:
+    async def _ask(self, key_id: str, asked_s: float) -> Answer:
+        """Call the primary; what is left of the time-out began with the first who waits."""
         select = partial(self._primary.get, key_id)
+        now_s = asyncio.get_running_loop().time()
+        began_s = self._flights.began_s(key_id)
+        assert began_s is not None
+        spent_s = now_s - min(asked_s, began_s)
+        timeout_s = self._timeout_s
+        if timeout_s is not None and spent_s > _HAIR_S:
+            timeout_s = max(_HAIR_S, timeout_s - spent_s)
+        absent = self._custody.absent
+        as_of = absent.forgotten
         try:
-            key = await self._guarded.call("get", select, timeout_s=self._timeout_s)
+            key = await self._guarded.call("get", select, timeout_s=timeout_s)
         except KeyNotFoundError:
-            self._custody.absent.note(key_id, asyncio.get_running_loop().time())
+            absent.note(key_id, asyncio.get_running_loop().time(), as_of=as_of)
             return None
         except PrimaryUnavailableError as error:
             return error
         now = self._now()
         if key.has_expired(now):
+            # Expired here and not there: the clocks differ. It is as good as gone.
+            absent.note(key_id, asyncio.get_running_loop().time(), as_of=as_of)
             return None
         if self._read_policy != "primary-only":
             self._custody.learn_one(key, now)

@@ -93,18 +93,19 @@ class Policy:
         above=0,
         doc="How many calls a second the primary may get, in the long run, that bring nothing: "
         "failed, timed out, given up, or for a key that it does not have. As many as "
-        "calls_in_flight_max may come at once before that. Beyond it memory answers, if it can, "
-        "or the answer is 'unavailable'. `none` sets no bound.",
+        "calls_in_flight_max, and a fifth more, may come at once before that. Beyond it memory "
+        "answers, if it can, or the answer is 'unavailable'. `none` sets no bound, and neither "
+        "does read_policy = primary-only, since memory could not answer instead.",
         source=f"{_HOUSE}: a few per cent of what a small server can take",
     )
     ramp_up_s: float = setting(
         5.0,
         unit="s",
         least=0,
-        doc="For how long, after the breaker has closed, calls are let back step by step: at first "
-        "futile_calls_per_s_max of them, at the end all. Each time a random part of it, from half "
-        "up to the whole, so that instances which failed together do not return together. 0 lets "
-        "all calls back at once.",
+        doc="For how long, after the breaker has closed, calls of `get` are let back step by step: "
+        "at first futile_calls_per_s_max of them, at the end all. Each time a random part of it, "
+        "from half up to the whole, so that instances which failed together do not return "
+        "together. 0 lets all calls back at once.",
         source=f"{_HOUSE}: long enough for a server to warm its cache of an index",
     )
     absent_ttl_s: float = setting(
@@ -114,13 +115,6 @@ class Policy:
         doc="For how long an id is remembered that the primary said it does not have, unless a key "
         "appears under it here or is announced. 0 remembers none, and each `get` asks.",
         source=f"{_HOUSE}: short, as another instance may create the key meanwhile",
-    )
-    absent_entries_max: int = setting(
-        10_000,
-        unit="ids",
-        least=1,
-        doc="The most such ids; the oldest one makes room.",
-        source=f"{_HOUSE}: about 1 MB",
     )
 
     flush_interval_s: float = setting(
@@ -339,6 +333,12 @@ class Policy:
             raise PolicyError(
                 f"{' = '.join(tripping)} = none contradicts breaker = true: nothing would trip it"
             )
+        futile = self.futile_calls_per_s_max
+        if self.breaker and futile is not None and futile * self.breaker_open_s < 1:
+            raise PolicyError(
+                f"futile_calls_per_s_max = {futile:g} contradicts breaker_open_s = "
+                f"{self.breaker_open_s:g}: there would be fewer calls than probes"
+            )
         if self.breaker and self.breaker_half_open_max_calls > self.calls_in_flight_max:
             raise PolicyError(
                 f"breaker_half_open_max_calls = {self.breaker_half_open_max_calls} contradicts "
@@ -412,7 +412,6 @@ def named_policies() -> dict[str, Policy]:
             delete_timeout_s=30.0,
             load_timeout_s=30.0,
             calls_in_flight_max=1_000_000,
-            futile_calls_per_s_max=None,
             absent_ttl_s=0.0,
             drain_timeout_s=0.0,
             refresh_interval_s=None,

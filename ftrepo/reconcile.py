@@ -41,9 +41,11 @@ from ftrepo.events import (
     FlushFailed,
     Refreshed,
 )
+from ftrepo.failure_log import log_failure
 from ftrepo.interface import ChangeFeed
+from ftrepo.redact import describe, redact
 from ftrepo.resilience.breaker import BreakerState
-from ftrepo.telemetry.redact import describe
+from ftrepo.resilience.call_budget import Urgency
 
 if TYPE_CHECKING:
     from ftrepo.custody import Custody
@@ -154,7 +156,8 @@ class Reconciler:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=STOP_PAUSE_S)
         if running:
-            _log.error("background tasks that cannot be stopped: %s", sorted(map(str, running)))
+            names = sorted(redact(str(task)) for task in running)
+            _log.error("background tasks that cannot be stopped: %s", names)
 
     def kill(self) -> None:
         """Cancel the background tasks and wait for nothing."""
@@ -221,7 +224,10 @@ class Reconciler:
             load = partial(self._primary.list_valid, after=after, limit=limit)
             try:
                 page = await self._guarded.call(
-                    "list_valid", load, timeout_s=self._policy.load_timeout_s, background=True
+                    "list_valid",
+                    load,
+                    timeout_s=self._policy.load_timeout_s,
+                    urgency=Urgency.BACKGROUND,
                 )
             except PrimaryUnavailableError:
                 return False
@@ -247,7 +253,7 @@ class Reconciler:
                 "delete_expired",
                 self._primary.delete_expired,
                 timeout_s=self._policy.delete_timeout_s,
-                background=True,
+                urgency=Urgency.BACKGROUND,
             )
         except PrimaryUnavailableError:
             pass  # The guard has reported it, and `_expire_forever` makes up for it.
@@ -265,7 +271,7 @@ class Reconciler:
         timeout_s = self._policy.insert_timeout_s
         try:
             conflicts = await self._guarded.call(
-                "create_many", send, timeout_s=timeout_s, background=True
+                "create_many", send, timeout_s=timeout_s, urgency=Urgency.BACKGROUND
             )
         except PrimaryNotAskedError:
             return None
@@ -379,7 +385,11 @@ class Reconciler:
             timeout_s = self._policy.select_timeout_s
             try:
                 await self._guarded.call(
-                    "ping", self._primary.ping, timeout_s=timeout_s, probe=True
+                    "ping",
+                    self._primary.ping,
+                    timeout_s=timeout_s,
+                    urgency=Urgency.BACKGROUND,
+                    probe=True,
                 )
             except PrimaryUnavailableError:
                 if not self._guarded.retry_after_s():
@@ -390,9 +400,10 @@ class Reconciler:
         while True:
             try:
                 await body()
-            except Exception:
+            except Exception as error:
                 pause_s = self._policy.flush_interval_s
-                _log.exception("background %s failed; it starts again in %s s", name, pause_s)
+                again = "background %s failed; it starts again in %s s"
+                log_failure(_log, again, name, pause_s, error=error)
                 await asyncio.sleep(pause_s)
 
 

@@ -21,7 +21,7 @@ from sim.world.durations import Deterministic
 from sim.world.issuers import EPOCH
 from sim.world.outages import Outage, OutageMode
 from sim.world.primary import SimulatedPrimary
-from sim.world.scenario import PrimarySettings
+from sim.world.primary_settings import PrimarySettings
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from ftrepo import settings
+from ftrepo.failure_log import log_failure
 from ftrepo.postgres.alerts import (
     Alert,
     AlertBoard,
@@ -248,5 +249,7 @@ def _tell(listener: Callable[..., None] | None, news: object) -> None:
         return
     try:
         listener(news)
-    except Exception:
-        _log.exception("a listener of the health monitor failed; the monitor goes on")
+    except Exception as error:
+        log_failure(
+            _log, "a listener of the health monitor failed; the monitor goes on", error=error
+        )

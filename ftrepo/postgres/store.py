@@ -38,6 +38,7 @@ from ftrepo.postgres.statements import (
     SELECT_PAGE,
     WRITE_NOTHING,
 )
+from ftrepo.redact import describe
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -265,7 +266,7 @@ def _valid(rows: Sequence[asyncpg.Record]) -> list[PublicKey]:
             "%d rows of public_keys are not valid keys and are passed over, %.200r first: %s",
             len(invalid),
             key_id,
-            reason,
+            describe(reason),
         )
     return keys
 

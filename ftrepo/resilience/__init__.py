@@ -18,7 +18,7 @@ from ftrepo.resilience.breaker import (
     Permit,
 )
 from ftrepo.resilience.bulkhead import Bulkhead, BulkheadSettings
-from ftrepo.resilience.call_budget import CallBudget
+from ftrepo.resilience.call_budget import CallBudget, Urgency
 from ftrepo.resilience.fallback import Answer
 from ftrepo.resilience.rate_limit import BreakerShares, RateLimiter, RateLimitSettings
 from ftrepo.resilience.registry import BreakerRegistry
@@ -55,6 +55,7 @@ __all__ = [
     "TimeLimit",
     "TimedCalls",
     "TokenBucket",
+    "Urgency",
     "is_transient",
     "longest_pause_s",
     "nothing_was_done",

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from ftrepo.errors import CallRefusedError, CircuitOpenError
+from ftrepo.failure_log import log_failure
 from ftrepo.resilience.breaker_machine import BreakerMachine
 from ftrepo.resilience.breaker_settings import PRESETS, BreakerSettings
 from ftrepo.resilience.breaker_state import BreakerCounts, BreakerState, Outcome, Permit
@@ -179,8 +180,8 @@ class CircuitBreaker(BreakerMachine):
             return Outcome.NEITHER
         try:
             return self._classify(error)
-        except Exception:
-            _log.exception("the breaker %r cannot classify %r", self.name, error)
+        except Exception as failure:
+            log_failure(_log, "the breaker %r cannot classify an error", self.name, error=failure)
             return Outcome.FAILURE
 
 

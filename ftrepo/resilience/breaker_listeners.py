@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from ftrepo.failure_log import log_failure
 from ftrepo.resilience.breaker_state import BreakerState
 
 _log = logging.getLogger("ftrepo")
@@ -50,5 +51,5 @@ class BreakerListeners:
         for listener in self._listeners:
             try:
                 listener(self, old, new)
-            except Exception:
-                _log.exception("a listener of the breaker %r failed", self.name)
+            except Exception as error:
+                log_failure(_log, "a listener of the breaker %r failed", self.name, error=error)

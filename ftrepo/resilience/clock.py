@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time  # noqa: TID251  the clock of asyncio's own loops, without the way through the loop
+import weakref
 from collections.abc import Callable
 
 Clock = Callable[[], float]
@@ -35,6 +36,33 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
     # one, whatever it inherits from; nor is one whose method was replaced on the instance.
     is_ordinary = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
     return time.monotonic if is_ordinary else running_loop_time_s
+
+
+class RunningClock:
+    """Reads the clock of whichever loop runs, and remembers which that was. For one thread.
+
+    For who reads it once a call; the breaker, which reads it twice, has the same written out.
+    """
+
+    __slots__ = ("_clock", "_loop")
+
+    def __init__(self) -> None:
+        self._clock: Clock = running_loop_time_s
+        self._loop: Callable[[], asyncio.AbstractEventLoop | None] = no_loop
+
+    def time_s(self) -> float:
+        """Return the time of the running loop.
+
+        Raises:
+            RuntimeError: none runs.
+        """
+        loop = self._loop()
+        # While that loop runs it is the one that runs here.
+        if loop is None or not loop.is_running():
+            loop = asyncio.get_running_loop()
+            self._loop = weakref.ref(loop)
+            self._clock = clock_of(loop)
+        return self._clock()
 
 
 def no_loop() -> None:

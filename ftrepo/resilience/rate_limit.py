@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from ftrepo.errors import RateLimitedError
 from ftrepo.resilience.breaker import CircuitBreaker
 from ftrepo.resilience.breaker_state import BreakerState
+from ftrepo.resilience.clock import RunningClock
 from ftrepo.resilience.token_bucket import EARLY_S, TokenBucket
 
 P = ParamSpec("P")
@@ -107,6 +108,7 @@ class RateLimiter:
         self._bucket = TokenBucket(settings.rate_per_s, settings.burst)
         self._queue: dict[asyncio.Future[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._clock = RunningClock()
         self._breaker = follow
         self._shares = shares or BreakerShares()
         self._followed: BreakerState | None = None
@@ -127,10 +129,21 @@ class RateLimiter:
         return self._bucket.rate_per_s(now)
 
     def close(self) -> None:
-        """Follow no breaker any longer, which would otherwise keep this object alive."""
-        if self._breaker is not None:
-            self._breaker.remove_listener(self._breaker_changed)
-            self._breaker = None
+        """Follow no breaker any longer, which would otherwise keep this object alive.
+
+        From now on there is the full rate, whatever the breaker's state is.
+        """
+        if self._breaker is None:
+            return
+        self._breaker.remove_listener(self._breaker_changed)
+        self._breaker = self._followed = None
+        # Where no loop runs nobody can say the time. A bucket bears one that has long passed.
+        try:
+            now = self._clock.time_s()
+        except RuntimeError:
+            now = 0.0
+        self._bucket.set_rate(now, self.settings.rate_per_s)
+        self._wake()
 
     async def acquire(self) -> None:
         """Take a turn, after waiting for it if that is allowed. Cancelled, it takes none.
@@ -140,7 +153,7 @@ class RateLimiter:
                 `retry_after_s` says when it would be, if all who wait have theirs before and the
                 breaker that is followed, if any, does not change.
         """
-        now = asyncio.get_running_loop().time()
+        now = self._clock.time_s()
         if self._followed is BreakerState.OPEN:
             self._look(now)
         if not self._queue and self._bucket.take(now):
@@ -245,6 +258,10 @@ class RateLimiter:
         assert self._breaker is not None
         assert self._breaker.changed_at_s is not None
         self._change_rate(new, self._breaker.changed_at_s)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have the first in the queue served when its turn comes by the present rate."""
         for turn in self._queue:
             self._set_timer(turn.get_loop())
             break

@@ -67,8 +67,9 @@ class BreakerRegistry:
         draw: returns random numbers in [0, 1), for the breakers.
         cancels_at_once: calls end at once when they are cancelled, and need no task of their own
             to keep their time-out. That is quicker; but a call that does not end keeps its caller.
-        left_behind_max: at least 1. Calls of one name that took too long and have not ended; at so
-            many further ones are refused, because each may hold a connection.
+        refuse_at_left_behind: at least 1. Once so many calls of one name took too long and have
+            not ended, further ones are refused, because each may hold a connection. Those under
+            way at that moment may still add to them: see `TimeLimit`.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class BreakerRegistry:
         classify: Callable[[Exception], Outcome] = classify,
         draw: Callable[[], float] | None = None,
         cancels_at_once: bool = False,
-        left_behind_max: int = 100,
+        refuse_at_left_behind: int = 100,
     ) -> None:
-        if not left_behind_max >= 1:
-            raise ValueError(f"left_behind_max is {left_behind_max!r}; it must be at least 1")
+        if not refuse_at_left_behind >= 1:
+            at = f"refuse_at_left_behind is {refuse_at_left_behind!r}"
+            raise ValueError(f"{at}; it must be at least 1")
         self.settings = settings or BreakerSettings()
-        self.left_behind_max = left_behind_max
+        self.refuse_at_left_behind = refuse_at_left_behind
         self._for_name = for_name
         self._classify = classify
         self._draw = draw
@@ -150,13 +152,7 @@ class BreakerRegistry:
             FallbackFailedError: the call failed and so did every fallback.
             Exception: what the call raised.
         """
-        breaker = self._get(name)
-        try:
-            return await breaker.call(self._in_time, breaker, action, timeout_s)
-        except Exception as error:
-            if not fallback or not breaker.is_unavailable(error):
-                raise
-            return await first_answer(name, error, fallback)
+        return (await self.answer(name, action, timeout_s=timeout_s, fallback=fallback)).value
 
     async def answer(
         self,
@@ -218,7 +214,7 @@ class BreakerRegistry:
     ) -> T:
         if timeout_s is None:
             return await action()
-        if breaker.left_behind >= self.left_behind_max:
+        if breaker.left_behind >= self.refuse_at_left_behind:
             reason = f"{breaker.left_behind} calls that took too long have not ended yet"
             raise BulkheadFullError(breaker.name, reason, 0.0)
         breaker.waiting += 1

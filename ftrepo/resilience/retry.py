@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from ftrepo.events import RetryScheduled
+from ftrepo.failure_log import log_failure
 from ftrepo.resilience.backoff import TRANSIENT, BackoffSettings, pauses_s
+from ftrepo.resilience.clock import RunningClock
 from ftrepo.resilience.retry_budget import RetryBudget
 from ftrepo.resilience.transient import is_transient, nothing_was_done
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_log = logging.getLogger("ftrepo")
 
 BUDGET_USED_UP = "not tried again: the budget for retries is used up"
 """The note on an error that would have been worth another attempt."""
@@ -46,7 +51,7 @@ class Retry:
             widen what is repeated of calls that are not idempotent.
         budget: bounds the retries of all who share it; `None` for no bound.
         draw: returns random numbers in [0, 1) for the jitter; without it there is none.
-        observe: is told before each pause.
+        observe: is told before each pause. If it fails, that is logged, and changes nothing else.
 
     Attributes:
         attempts: how often the call was made, since the beginning.
@@ -76,6 +81,7 @@ class Retry:
         self._draw = draw
         self._observe = observe
         self._is_timed = settings.total_max_s is not None
+        self._clock = RunningClock()
 
     def call(
         self, action: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
@@ -102,7 +108,7 @@ class Retry:
         self, action: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
         course: _Course | None = None
-        started_s = asyncio.get_running_loop().time() if self._is_timed else 0.0
+        started_s = self._clock.time_s() if self._is_timed else 0.0
         if self._budget is not None:
             self._budget.deposit()
         while True:
@@ -130,7 +136,7 @@ class Retry:
         if told_s > self.settings.pause_max_s:
             return None
         pause_s += told_s
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time_s()
         total_max_s = self.settings.total_max_s
         if total_max_s is not None and now_s + pause_s - course.started_s > total_max_s:
             return None
@@ -141,12 +147,24 @@ class Retry:
                 error.add_note(BUDGET_USED_UP)
             return None
         if self._observe is not None:
-            self._observe(
+            self._tell(self._observe, error, course.failures, pause_s)
+        return pause_s
+
+    def _tell(
+        self,
+        observe: Callable[[RetryScheduled], None],
+        error: Exception,
+        attempt: int,
+        pause_s: float,
+    ) -> None:
+        try:
+            observe(
                 RetryScheduled(
-                    operation=self.operation, attempt=course.failures, error=error, pause_s=pause_s
+                    operation=self.operation, attempt=attempt, error=error, pause_s=pause_s
                 )
             )
-        return pause_s
+        except Exception as failure:
+            log_failure(_log, "an observer of %r failed", self.operation, error=failure)
 
 
 class _Course:

@@ -26,13 +26,22 @@ class SingleFlight(Generic[K, T]):
     """
 
     def __init__(self) -> None:
-        # `None` until somebody joins: most calls end alone.
-        self._crowds: dict[K, _Crowd[T] | None] = {}
+        # When the call began, until somebody joins: most calls end alone.
+        self._crowds: dict[K, _Crowd[T] | float] = {}
         self.joined = 0
 
     def __len__(self) -> int:
         """Keys that are asked for at this moment."""
         return len(self._crowds)
+
+    def began_s(self, key: K) -> float | None:
+        """When what is under way for a key began, by the loop's clock; `None`: nothing is.
+
+        A call that takes the place of one whose leader was cancelled goes on from there: what it
+        has left of a time-out is what all who wait have left.
+        """
+        crowd = self._crowds.get(key)
+        return crowd.began_s if isinstance(crowd, _Crowd) else crowd
 
     async def run(self, key: K, action: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         """Return what `action()` returns, or what the call returns that is under way for this key.
@@ -59,7 +68,7 @@ class SingleFlight(Generic[K, T]):
         """
         if key in self._crowds:
             return await self._join(key, action)
-        self._crowds[key] = None
+        self._crowds[key] = asyncio.get_running_loop().time()
         return await self._lead(key, action), False
 
     async def _lead(self, key: K, action: Callable[[], Awaitable[T]]) -> T:
@@ -67,21 +76,21 @@ class SingleFlight(Generic[K, T]):
             value = await action()
         except Exception as error:
             crowd = self._crowds.pop(key)
-            if crowd is not None:
+            if isinstance(crowd, _Crowd):
                 crowd.tell(_Failed(error))
             raise
         except BaseException:
             self._hand_over(key)
             raise
         crowd = self._crowds.pop(key)
-        if crowd is not None:
+        if isinstance(crowd, _Crowd):
             crowd.tell(_Returned(value, crowd.calls))
         return value
 
     async def _join(self, key: K, action: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         crowd = self._crowds[key]
-        if crowd is None:
-            crowd = self._crowds[key] = _Crowd()
+        if not isinstance(crowd, _Crowd):
+            crowd = self._crowds[key] = _Crowd(crowd)
         self.joined += 1
         under_way = crowd.calls
         waiter: _Waiter[T] = asyncio.get_running_loop().create_future()
@@ -111,7 +120,7 @@ class SingleFlight(Generic[K, T]):
     def _hand_over(self, key: K) -> None:
         """Let the first who still waits make a new call; if nobody does, there is none."""
         crowd = self._crowds[key]
-        while crowd is not None and crowd.waiters:
+        while isinstance(crowd, _Crowd) and crowd.waiters:
             waiter = next(iter(crowd.waiters))
             del crowd.waiters[waiter]
             if not waiter.done():
@@ -123,14 +132,18 @@ class SingleFlight(Generic[K, T]):
 class _Crowd(Generic[T]):
     """Those who wait for one key.
 
+    Args:
+        began_s: when the first call began.
+
     Attributes:
         calls: how many calls were begun for them, that of the first leader included.
         waiters: in the order of arrival.
     """
 
-    __slots__ = ("calls", "waiters")
+    __slots__ = ("began_s", "calls", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, began_s: float) -> None:
+        self.began_s = began_s
         self.calls = 1
         self.waiters: dict[_Waiter[T], None] = {}
 

@@ -34,11 +34,14 @@ class TimedCalls:
         cancels_at_once: whether calls need no task of their own.
 
     Attributes:
-        left_behind: how many calls go on although nobody waits for them any longer.
+        left_behind: how many calls go on although nobody waits for them any longer. Nothing here
+            bounds them.
+        timed_out: how many calls took longer than they may, since the beginning.
     """
 
     def __init__(self, *, cancels_at_once: bool = False) -> None:
         self.left_behind = 0
+        self.timed_out = 0
         self._cancels_at_once = cancels_at_once
         self._in_callers_tasks = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -87,7 +90,7 @@ class TimedCalls:
             late = deadline is not None and deadline.has_passed
             if task.cancelling() - late > cancelling_before:
                 raise  # The caller itself is cancelled.
-            raise (_no_answer(timeout_s) if late else _cancelled_itself()) from cancelled
+            raise (self._no_answer(timeout_s) if late else _cancelled_itself()) from cancelled
         finally:
             self._in_callers_tasks -= 1
             if deadline is not None:
@@ -121,7 +124,7 @@ class TimedCalls:
                 deadline.lift()
         if not task.done():
             self._leave_behind(task)
-            raise _no_answer(timeout_s)
+            raise self._no_answer(timeout_s)
         if task.cancelled():
             raise _cancelled_itself()
         return task.result()
@@ -137,6 +140,10 @@ class TimedCalls:
         self.left_behind += 1
         task.cancel()
         task.add_done_callback(ended)
+
+    def _no_answer(self, timeout_s: float | None) -> TimeLimitError:
+        self.timed_out += 1
+        return TimeLimitError(f"no answer within {timeout_s} s")
 
     def _deadline(self, timeout_s: float | None, act: Callable[[], object]) -> Deadline | None:
         if timeout_s is None:
@@ -167,9 +174,16 @@ class TimeLimit:
         name: for errors and metrics.
         cancels_at_once: the calls end at once when they are cancelled. Then they run in the
             caller's own task, which is quicker; but one that does not keeps its caller waiting.
-        left_behind_max: at least 1. When so many calls have been left behind and have not ended,
-            further calls are refused: something hangs, and each would cost memory and most likely
-            a connection. The default is the size of many a server's pool of connections.
+        refuse_at_left_behind: at least 1. Once so many calls have been left behind and have not
+            ended, further calls are refused: something hangs, and each would cost memory and most
+            likely a connection. That alone does not bound how many are left behind: those under
+            way at that moment may still be. With a `Bulkhead` around, which bounds those, there are
+            at most `refuse_at_left_behind - 1 + concurrency_max`; with one inside, no more than its
+            `concurrency_max`. The default is the size of many a server's pool of connections.
+
+    Attributes:
+        admitted: how many calls were made, since the beginning.
+        refused: how many were not made.
     """
 
     def __init__(
@@ -178,15 +192,18 @@ class TimeLimit:
         *,
         name: str = "time limit",
         cancels_at_once: bool = False,
-        left_behind_max: int = 100,
+        refuse_at_left_behind: int = 100,
     ) -> None:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s!r}; it must be above zero")
-        if not left_behind_max >= 1:
-            raise ValueError(f"left_behind_max is {left_behind_max!r}; it must be at least 1")
+        if not refuse_at_left_behind >= 1:
+            at = f"refuse_at_left_behind is {refuse_at_left_behind!r}"
+            raise ValueError(f"{at}; it must be at least 1")
         self.name = name
         self.timeout_s = timeout_s
-        self.left_behind_max = left_behind_max
+        self.refuse_at_left_behind = refuse_at_left_behind
+        self.admitted = 0
+        self.refused = 0
         self._calls = TimedCalls(cancels_at_once=cancels_at_once)
 
     @property
@@ -199,6 +216,11 @@ class TimeLimit:
         """Calls that go on although nobody waits for them any longer."""
         return self._calls.left_behind
 
+    @property
+    def timed_out(self) -> int:
+        """How many calls took longer than they may, since the beginning."""
+        return self._calls.timed_out
+
     async def call(
         self, action: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -210,9 +232,11 @@ class TimeLimit:
             ConnectionAbortedError: the call ended as cancelled, and nobody had cancelled it.
             Exception: what the call raised.
         """
-        if self._calls.left_behind >= self.left_behind_max:
+        if self._calls.left_behind >= self.refuse_at_left_behind:
+            self.refused += 1
             reason = f"{self._calls.left_behind} calls that took too long have not ended yet"
             raise BulkheadFullError(self.name, reason, 0.0)
+        self.admitted += 1
         return await self._calls.run(action(*args, **kwargs), self.timeout_s)
 
     def __call__(
@@ -229,10 +253,6 @@ class TimeLimit:
     async def close(self, timeout_s: float) -> None:
         """Cancel what is under way and wait for it to end, but no longer than this."""
         await self._calls.close(timeout_s)
-
-
-def _no_answer(timeout_s: float | None) -> TimeLimitError:
-    return TimeLimitError(f"no answer within {timeout_s} s")
 
 
 def _cancelled_itself() -> ConnectionAbortedError:

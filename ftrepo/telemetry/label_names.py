@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ftrepo.redact import one_line
 from ftrepo.telemetry.metric import Metric
 from ftrepo.telemetry.reading import Labels
-from ftrepo.telemetry.redact import one_line
 
 OTHER = "other"
 """The label of whatever has no label of its own."""

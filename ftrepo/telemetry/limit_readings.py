@@ -80,16 +80,23 @@ LIMIT = (
         Kind.COUNTER,
         "call_limit.admitted",
         "{call}",
-        "Calls that had a place, or a turn.",
-        lambda it, _: None if isinstance(it, TimeLimit) else it.admitted,
+        "Calls that had a place, or a turn, or were made with a time limit.",
+        lambda it, _: it.admitted,
     ),
     _of_limit(
         Kind.COUNTER,
         "call_limit.refusals",
         "{call}",
-        "Calls that were not made, because there was no place or no turn for them, or none in "
-        "time.",
-        lambda it, _: None if isinstance(it, TimeLimit) else it.refused,
+        "Calls that were not made: there was no place or no turn for them, or none in time, or too "
+        "many had been left behind.",
+        lambda it, _: it.refused,
+    ),
+    _of_limit(
+        Kind.COUNTER,
+        "call_limit.timeouts",
+        "{call}",
+        "Calls that took longer than their time limit.",
+        lambda it, _: it.timed_out if isinstance(it, TimeLimit) else None,
     ),
     _of_limit(
         Kind.GAUGE,

@@ -20,6 +20,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Protocol
 
 from ftrepo.events import BreakerChanged, Event
+from ftrepo.failure_log import log_failure
 from ftrepo.telemetry.counted import CHANGES, COUNTED, COUNTED_METRICS, STATE_CHANGES
 from ftrepo.telemetry.database_readings import HEALTH, POOL
 from ftrepo.telemetry.label_names import NAMES_MAX, LabelNames
@@ -224,9 +225,9 @@ class Metrics:
                     before = self._counted.get(id(thing)) or Counted(thing)
                     counted[id(thing)] = before
                     self._take(watched, names, before, now_s or 0.0, gauges)
-            except Exception:
+            except Exception as error:
                 # An exporter must not fail as a whole because one thing cannot be read.
-                _log.exception("cannot read %s", watched.metrics[0].name)
+                log_failure(_log, "cannot read %s", watched.metrics[0].name, error=error)
                 counted = self._counted | counted
         self._counted = counted
         distributions = {

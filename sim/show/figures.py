@@ -15,6 +15,7 @@ from sim.show.figure_availability import availability_by_policy, availability_ov
 from sim.show.figure_breaker import breaker_over_time, breaker_trade, window_trade
 from sim.show.figure_growth import cache_by_fleet, cache_growth, pending_depth
 from sim.show.figure_lag import lag_by_setting, oldest_pending_age, sync_lag_distribution
+from sim.show.figure_load import load_by_callers
 from sim.show.figure_storm import recovery_by_remedy, retry_amplification, storm_over_time
 from sim.show.figure_validation import simulation_against_reality
 from sim.study.experiment import Experiment
@@ -83,6 +84,7 @@ __all__ = [
     "figures_of_comparison",
     "figures_of_run",
     "lag_by_setting",
+    "load_by_callers",
     "oldest_pending_age",
     "pending_depth",
     "recovery_by_remedy",

@@ -16,7 +16,7 @@ from sim.world.durations import LognormalLatency
 
 if TYPE_CHECKING:
     from sim.history import Floats
-    from sim.world.scenario import PrimarySettings
+    from sim.world.primary_settings import PrimarySettings
 
 _SPREAD_LEAST = 1.05
 

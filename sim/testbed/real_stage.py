@@ -27,7 +27,8 @@ from sim.testbed.slowness import Slowness
 
 if TYPE_CHECKING:
     from sim.world.condense import Timeline
-    from sim.world.scenario import PrimarySettings, Scenario
+    from sim.world.primary_settings import PrimarySettings
+    from sim.world.scenario import Scenario
     from sim.world.streams import Streams
 
 PUBLISH_S_MAX = 10.0

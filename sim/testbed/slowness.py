@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sim.world.durations import AnyLatency
-    from sim.world.scenario import PrimarySettings
+    from sim.world.primary_settings import PrimarySettings
 
 _PARSE = b"P"
 """The first byte of the message that prepares a statement: a name, and the text."""

@@ -32,10 +32,10 @@ from sim.world.outage_patterns import (
 )
 from sim.world.outage_trace import RecordedTrace, TraceReport, read_trace, write_trace
 from sim.world.outages import Outage, OutageMode, merge
+from sim.world.primary_settings import PrimarySettings
 from sim.world.recorded_shape import RecordedShape, generate_trace
 from sim.world.scenario import (
     KeySettings,
-    PrimarySettings,
     Scenario,
     ServiceSettings,
 )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sim.loop import VirtualTimeLoop
     from sim.world.durations import AnyLatency
     from sim.world.faults import Faults
-    from sim.world.scenario import PrimarySettings
+    from sim.world.primary_settings import PrimarySettings
 
 EXCESS_S = 1.0
 """How long a connection beyond `PrimarySettings.idle_max` may be unused."""

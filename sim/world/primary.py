@@ -36,7 +36,7 @@ from sim.world.workers import Workers
 if TYPE_CHECKING:
     from sim.loop import VirtualTimeLoop
     from sim.world.durations import AnyLatency
-    from sim.world.scenario import PrimarySettings
+    from sim.world.primary_settings import PrimarySettings
 
 CALL_DRAW: ContextVar[CallDraw | None] = ContextVar("CALL_DRAW", default=None)
 """The random numbers for the call that the current task makes. Whoever plays traffic sets it, so

@@ -13,7 +13,8 @@ from sim.world.access_log import RecordedArrivals, read_access_log
 from sim.world.errors import InputError
 from sim.world.outage_trace import RecordedTrace, read_trace
 from sim.world.outages import OutageMode
-from sim.world.scenario import PrimarySettings, Scenario
+from sim.world.primary_settings import PrimarySettings
+from sim.world.scenario import Scenario
 from sim.world.settings import about, as_table, check, did_you_mean, from_table
 
 

@@ -22,7 +22,7 @@ from ftrepo.policy import Policy, named_policies
 from sim.loop import VirtualTimeLoop, run_virtual
 from sim.world.journal import SimulatedDisk, SimulatedJournal
 from sim.world.primary import SimulatedPrimary
-from sim.world.scenario import PrimarySettings
+from sim.world.primary_settings import PrimarySettings
 from tests.laboratory import EPOCH
 
 if TYPE_CHECKING:

@@ -300,7 +300,8 @@ def test_a_predicate_that_fails_is_logged_and_the_error_counts(
             await trip(breaker)
 
     run_virtual(main)
-    assert "'billing' cannot classify DependencyError()" in caplog.text
+    assert "'billing' cannot classify an error: RuntimeError: no (at " in caplog.text
+    assert "; from DependencyError: " in caplog.text
 
 
 def test_a_decorated_function_keeps_its_name_and_takes_arguments() -> None:

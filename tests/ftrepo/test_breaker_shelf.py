@@ -76,7 +76,7 @@ def test_a_printable_name_is_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"entries_max": 0}, {"idle_s": 0}, {"idle_s": math.nan}, {"left_behind_max": 0}]
+    "wrong", [{"entries_max": 0}, {"idle_s": 0}, {"idle_s": math.nan}, {"refuse_at_left_behind": 0}]
 )
 def test_impossible_bounds_are_refused_by_name(wrong: dict[str, float]) -> None:
     """The error names the option."""

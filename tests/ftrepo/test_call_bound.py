@@ -20,12 +20,15 @@ import pytest
 from ftrepo.errors import KeyNotFoundError, KeyUnavailableError
 from ftrepo.events import BreakerChanged, Event
 from ftrepo.fault_tolerant import FaultTolerantRepository
+from ftrepo.interface import Durability
 from ftrepo.policy import Policy
 from ftrepo.resilience import BreakerState
 from sim.world.outages import Outage, OutageMode
 from tests.laboratory import Laboratory, make_key, run_laboratory
 
 RATE_PER_S, BURST = 50.0, 40
+CAPACITY = BURST * 1.2
+"""What reads may use, and a tenth of that for writes, and as much for background work."""
 POLICY = Policy(
     futile_calls_per_s_max=RATE_PER_S,
     calls_in_flight_max=BURST,
@@ -163,7 +166,7 @@ def test_an_outage_costs_a_bounded_number_of_calls(
         assert not repo.pending, "the flush has not been kept from its work"
 
     watched = play(callers, [outage], story, policy=policy)
-    assert burst_beyond(watched.futile_s, RATE_PER_S) <= BURST
+    assert burst_beyond(watched.futile_s, RATE_PER_S) <= CAPACITY
     if callers == 10_000 and mode is OutageMode.REFUSE and not breaker:
         in_outage = [moment_s for moment_s in watched.futile_s if 2.0 <= moment_s < 5.0]
         assert len(in_outage) > 2.5 * RATE_PER_S, "the bound is reached, so it is what holds"
@@ -177,7 +180,7 @@ def test_callers_who_give_up_cost_a_bounded_number_of_calls(callers: int) -> Non
         await lab.until(5.0)
 
     watched = play(callers, [Outage(2.0, 5.0, OutageMode.HANG)], story, patience_s=0.05)
-    assert burst_beyond(watched.futile_s, RATE_PER_S) <= BURST
+    assert burst_beyond(watched.futile_s, RATE_PER_S) <= CAPACITY
     if callers == 10_000:
         in_outage = [moment_s for moment_s in watched.futile_s if 2.0 <= moment_s < 5.0]
         assert len(in_outage) > 2.5 * RATE_PER_S, "the bound is reached, so it is what holds"
@@ -194,7 +197,7 @@ def test_a_flood_of_made_up_ids_costs_a_bounded_number_of_calls(callers: int) ->
         assert repo.breaker_state is BreakerState.CLOSED
 
     watched = play(callers, [], story, unknown_share=1.0)
-    assert burst_beyond(watched.futile_s, RATE_PER_S) <= BURST
+    assert burst_beyond(watched.futile_s, RATE_PER_S) <= CAPACITY
     if callers == 10_000:
         assert len(watched.futile_s) > RATE_PER_S * 1.5
 
@@ -212,7 +215,7 @@ def test_the_return_is_a_ramp(callers: int) -> None:
             until_s = closed_s + passed * ramp_s
             calls = sum(closed_s < began_s <= until_s for began_s in watched.began_s)
             # The integral of rate / (1 − p), and what the bucket held: the reserve, and one more.
-            allowed = RATE_PER_S * ramp_s * math.log(1 / (1 - passed)) + 0.1 * BURST + 1
+            allowed = RATE_PER_S * ramp_s * math.log(1 / (1 - passed)) + 0.2 * BURST + 1
             assert calls <= allowed + 1
             if callers == 10_000:
                 assert calls >= 0.8 * allowed, "callers want more than they are let"
@@ -221,3 +224,86 @@ def test_the_return_is_a_ramp(callers: int) -> None:
             assert after > 2 * RATE_PER_S * (10.0 - closed_s - ramp_s)
 
     play(callers, [Outage(2.0, 3.0, OutageMode.REFUSE)], story, unknown_share=0.0, policy=policy)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("cancels_at_once", "honours"), [(True, True), (False, True), (False, False)]
+)
+def test_every_token_comes_back(seed: int, cancels_at_once: bool, honours: bool) -> None:
+    """However calls end, none keeps its token, its place or its flight."""
+    policy = replace(
+        POLICY,
+        calls_in_flight_max=20,
+        breaker_open_s=0.3,
+        breaker_probe_timeout_s=0.6,
+        flush_interval_s=0.2,
+        refresh_interval_s=0.7,
+        ramp_up_s=0.5,
+    )
+    outages = [
+        Outage(1.0, 2.5, OutageMode.HANG),
+        Outage(4.0, 5.0, OutageMode.REFUSE),
+        Outage(6.0, 12.0, OutageMode.ERROR_RATE, 0.6),
+        Outage(13.0, 14.0, OutageMode.HANG),
+    ]
+    rng = np.random.default_rng(seed)
+
+    async def story(lab: Laboratory) -> None:
+        async def caller(repo: FaultTolerantRepository, number: int) -> None:
+            answers = (KeyUnavailableError, KeyNotFoundError, TimeoutError)
+            with suppress(*answers):
+                async with asyncio.timeout(float(rng.choice([0.0, 0.001, 0.002, 0.05, 0.5, 2.0]))):
+                    if rng.random() < 0.2:
+                        await repo.create(make_key(f"k{number % 50}"))
+                    else:
+                        await repo.get(f"k{rng.integers(80)}")
+
+        lab.primary.cancels_at_once = cancels_at_once  # type: ignore[attr-defined]
+        async with lab.repository(policy) as repo:
+            assert repo.budget is not None
+            crowd = []
+            for number in range(2000):
+                crowd.append(asyncio.create_task(caller(repo, number)))
+                if rng.random() < 0.1:
+                    crowd[rng.integers(len(crowd))].cancel()
+                if rng.random() < 0.7:
+                    await asyncio.sleep(float(rng.exponential(0.01)))
+                level = repo.budget.level(lab.loop.time())
+                assert 0 <= level <= repo.budget.capacity - repo.budget.held + 1e-9
+                assert repo.calls_in_flight <= policy.calls_in_flight_max
+            await asyncio.gather(*crowd, return_exceptions=True)
+            await lab.until(max(lab.loop.time(), 20.0) + 3.05)
+            assert not repo.pending
+            await repo.get("k1")
+        assert repo.budget.held == repo.calls_in_flight == len(repo.lookup._flights) == 0
+
+    run_laboratory(story, outages, seed=seed, driver_honours_cancellation=honours)
+
+
+@pytest.mark.parametrize("forged_per_s", [150, 5_000])
+def test_a_flood_keeps_no_key_from_being_stored(forged_per_s: int) -> None:
+    """Every `create` reaches a healthy primary, whatever anybody asks for meanwhile."""
+
+    async def story(lab: Laboratory) -> None:
+        rng = np.random.default_rng(1)
+
+        async def flood(repo: FaultTolerantRepository) -> None:
+            for number in range(10**9):
+                await asyncio.sleep(float(rng.exponential(1.0 / forged_per_s)))
+                asked.append(asyncio.create_task(ask(repo, number)))
+
+        async def ask(repo: FaultTolerantRepository, number: int) -> None:
+            with suppress(KeyUnavailableError, KeyNotFoundError):
+                await repo.get(f"forged-{number}")
+
+        asked: list[asyncio.Task[None]] = []
+        async with lab.repository(POLICY) as repo:
+            flooding = asyncio.create_task(flood(repo))
+            for number in range(200):
+                await asyncio.sleep(0.02)
+                assert await repo.create(make_key(f"k{number}")) is Durability.PRIMARY
+            flooding.cancel()
+            await asyncio.gather(flooding, *asked, return_exceptions=True)
+
+    run_laboratory(story)

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ftrepo.resilience import CallBudget
+from ftrepo.resilience import CallBudget, Urgency
 
 
 def empty(budget: CallBudget, now: float) -> CallBudget:
     """A budget of which background work has taken the last token."""
-    while budget.take(now, reserved=True):
-        budget.end(now, useful=False)
+    while budget.take(now, Urgency.BACKGROUND):
+        budget.end(now, Urgency.BACKGROUND, useful=False)
     return budget
 
 
@@ -44,22 +44,36 @@ def test_a_useful_call_costs_nothing() -> None:
         budget.end(0.0, useful=True)
 
 
-def test_background_work_is_not_starved() -> None:
-    """When callers have taken all that they may, a tenth of the bucket is left for probes."""
-    budget = CallBudget(rate_per_s=1.0, burst=50)
-    assert [budget.take(0.0) for _ in range(60)].count(True) == 45
-    assert [budget.take(0.0, reserved=True) for _ in range(60)].count(True) == 5
+def test_the_urgent_are_not_starved() -> None:
+    """When reads have taken all that they may, something is left for writes, and for probes."""
+    budget = CallBudget(rate_per_s=1.0, burst=40, reserve=5)
+    assert budget.capacity == 50
+    assert [budget.take(0.0) for _ in range(60)].count(True) == 40
+    assert [budget.take(0.0, Urgency.WRITE) for _ in range(60)].count(True) == 5
+    assert [budget.take(0.0, Urgency.BACKGROUND) for _ in range(60)].count(True) == 5
 
 
-def test_a_refusal_says_when_to_come_back() -> None:
+@pytest.mark.parametrize(
+    ("urgency", "wait_s"),
+    [(Urgency.BACKGROUND, 0.25), (Urgency.WRITE, 0.75), (Urgency.READ, 1.25)],
+)
+def test_a_refusal_says_when_to_come_back(urgency: Urgency, wait_s: float) -> None:
     """After exactly that time a call may be made, and no sooner."""
-    for reserved in (False, True):
-        budget = empty(CallBudget(rate_per_s=4.0, burst=20), 10.0)
-        wait_s = budget.retry_after_s(10.0, reserved=reserved)
-        assert wait_s == pytest.approx(0.25 if reserved else 0.75)
-        assert not budget.take(10.0 + wait_s - 0.01, reserved=reserved)
-        assert budget.take(10.0 + wait_s, reserved=reserved)
+    budget = empty(CallBudget(rate_per_s=4.0, burst=20, reserve=2), 10.0)
+    assert budget.retry_after_s(10.0, urgency) == pytest.approx(wait_s)
+    assert not budget.take(10.0 + wait_s - 0.01, urgency)
+    assert budget.take(10.0 + wait_s, urgency)
     assert CallBudget(rate_per_s=4.0, burst=20).retry_after_s(0.0) == 0.0
+
+
+def test_a_write_pays_nothing_on_the_ramp() -> None:
+    """Writes are few, and what they bring is not to be had from memory."""
+    budget = CallBudget(rate_per_s=0.001, burst=10, reserve=1)
+    budget.begin_ramp(0.0, 100.0)
+    for _ in range(50):
+        assert budget.take(1.0, Urgency.WRITE)
+        budget.end(1.0, Urgency.WRITE, useful=True)
+    assert [waste(budget, 1.0) for _ in range(5)].count(True) == 1
 
 
 @pytest.mark.parametrize("passed", [0.0, 0.25, 0.5, 0.75, 0.9])
@@ -112,42 +126,50 @@ def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
 
 @pytest.mark.parametrize(("rate_per_s", "burst"), [(0.0, 1), (-1.0, 1), (math.nan, 1), (1.0, 0)])
 def test_impossible_settings(rate_per_s: float, burst: int) -> None:
-    """A rate that never refills, or an empty bucket, is refused."""
+    """A rate that never refills, an empty bucket or a reserve below zero is refused."""
     with pytest.raises(ValueError, match="must be"):
         CallBudget(rate_per_s=rate_per_s, burst=burst)
+    with pytest.raises(ValueError, match="reserve"):
+        CallBudget(rate_per_s=1.0, burst=1, reserve=-1)
 
 
 class Bound(RuleBasedStateMachine):
     """Whatever happens, calls that bring nothing keep to the bound that is promised."""
 
-    @initialize(rate_per_s=st.sampled_from([0.5, 1.0, 3.0, 100.0]), burst=st.integers(1, 40))
-    def begin(self, rate_per_s: float, burst: int) -> None:
-        self.budget = CallBudget(rate_per_s=rate_per_s, burst=burst)
+    @initialize(
+        rate_per_s=st.sampled_from([0.5, 1.0, 3.0, 100.0]),
+        burst=st.integers(1, 40),
+        reserve=st.integers(0, 4),
+    )
+    def begin(self, rate_per_s: float, burst: int, reserve: int) -> None:
+        self.budget = CallBudget(rate_per_s=rate_per_s, burst=burst, reserve=reserve)
         self.now = 0.0
-        self.under_way: list[float] = []
+        self.under_way: list[tuple[float, Urgency]] = []
         self.futile: list[float] = []
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.3, 1.0, 2.5, 60.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(reserved=st.booleans(), times=st.integers(1, 30))
-    def call(self, reserved: bool, times: int) -> None:
+    @rule(urgency=st.sampled_from(Urgency), times=st.integers(1, 30))
+    def call(self, urgency: Urgency, times: int) -> None:
         for _ in range(times):
-            may_s = self.budget.retry_after_s(self.now, reserved=reserved)
-            admitted = self.budget.take(self.now, reserved=reserved)
+            may_s = self.budget.retry_after_s(self.now, urgency)
+            admitted = self.budget.take(self.now, urgency)
+            kept = urgency * self.budget.reserve
             if may_s > 1e-6:
                 assert not admitted
             elif not admitted:
-                assert self.budget.held + 1 + self.budget._reserve > self.budget.burst
+                assert self.budget.held + 1 + kept > self.budget.capacity
             if admitted:
-                self.under_way.append(self.now)
+                self.under_way.append((self.now, urgency))
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), useful=st.booleans())
     def end(self, data: st.DataObject, useful: bool) -> None:
-        began_s = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
-        self.budget.end(self.now, useful=useful)
+        at = data.draw(st.integers(0, len(self.under_way) - 1))
+        began_s, urgency = self.under_way.pop(at)
+        self.budget.end(self.now, urgency, useful=useful)
         if not useful:
             self.futile.append(began_s)
 
@@ -159,12 +181,15 @@ class Bound(RuleBasedStateMachine):
     def bounded(self) -> None:
         if not hasattr(self, "budget"):
             return
-        budget, spent = self.budget, sorted(self.futile + self.under_way)
+        budget, spent = (
+            self.budget,
+            sorted(self.futile + [began_s for began_s, _ in self.under_way]),
+        )
         for first, began_s in enumerate(spent):
             for last in range(first, len(spent)):
-                allowed = budget.burst + budget.rate_per_s * (spent[last] - began_s)
+                allowed = budget.capacity + budget.rate_per_s * (spent[last] - began_s)
                 assert last - first + 1 <= allowed + 1e-6
-        assert 0 <= budget.level(self.now) <= budget.burst - len(self.under_way) + 1e-6
+        assert 0 <= budget.level(self.now) <= budget.capacity - len(self.under_way) + 1e-6
 
 
 TestBound = Bound.TestCase

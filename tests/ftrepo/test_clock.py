@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from ftrepo.resilience.clock import clock_of, running_loop_time_s
+from ftrepo.resilience.clock import RunningClock, clock_of, running_loop_time_s
 from sim.loop import VirtualTimeLoop, run_virtual
 
 
@@ -36,6 +36,31 @@ def test_virtual_time_rules_in_a_virtual_loop() -> None:
         assert clock() == 3600
 
     run_virtual(main, forbid_wall_clock=True)
+
+
+def test_one_clock_serves_one_loop_after_another() -> None:
+    """It reads the loop that runs, keeps none alive, and says so if none runs."""
+    clock = RunningClock()
+
+    async def main(loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(2):
+            await asyncio.sleep(0.001)
+            assert clock.time_s() == pytest.approx(loop.time(), abs=1.0)
+
+    async def real() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await main(asyncio.get_running_loop())
+        return weakref.ref(asyncio.get_running_loop())
+
+    run_virtual(main)
+    gone = asyncio.run(real())
+    gc.collect()
+    assert gone() is None
+    stopped = asyncio.new_event_loop()
+    stopped.run_until_complete(real())
+    run_virtual(main, forbid_wall_clock=True)
+    stopped.close()
+    with pytest.raises(RuntimeError):
+        clock.time_s()
 
 
 def test_a_loop_with_a_clock_of_its_own_is_asked() -> None:

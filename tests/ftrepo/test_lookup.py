@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -10,6 +11,7 @@ import pytest
 
 from ftrepo.errors import KeyNotFoundError, KeyUnavailableError
 from ftrepo.events import CacheMiss, PrimaryFailed, ServedFromMemory
+from ftrepo.interface import Durability
 from ftrepo.keys import PublicKey
 from ftrepo.policy import Policy
 from ftrepo.resilience import BreakerState
@@ -227,3 +229,147 @@ def test_calls_that_the_breaker_keeps_away_are_counted() -> None:
             assert repo.breaker.counts.rejected == before + 7
 
     run_laboratory(story, [refuse(1.0, 5.0)])
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(read_policy="primary-only", absent_ttl_s=1.0),
+        Policy(write_order="primary-only", pending_writes=False),
+        Policy(write_order="primary-first", cache_entries_max=1),
+    ],
+    ids=["reads past memory", "writes past memory", "a full memory"],
+)
+def test_a_no_that_arrives_after_the_create_is_not_remembered(policy: Policy) -> None:
+    """Once a `create` has been acknowledged, no `get` that begins afterwards says "unknown"."""
+
+    async def story(lab: Laboratory) -> None:
+        select = lab.primary.get
+
+        async def answer_late(key_id: str) -> PublicKey:
+            try:
+                return await select(key_id)
+            finally:
+                await asyncio.sleep(0.1)
+
+        async with lab.repository(policy) as repo:
+            lab.primary.get = answer_late  # type: ignore[method-assign]
+            early = asyncio.create_task(repo.get("a"))
+            await asyncio.sleep(0.05)
+            assert await repo.create(make_key("a")) is Durability.PRIMARY
+            await repo.create(make_key("b"))
+            with suppress(KeyNotFoundError):
+                await early
+            lab.primary.get = select  # type: ignore[method-assign]
+            assert await repo.get("a") == make_key("a")
+
+    run_laboratory(story)
+
+
+def test_a_key_that_was_flushed_is_not_absent() -> None:
+    """The primary's "no" of before the flush is forgotten when the flush has confirmed the key."""
+    policy = Policy(cache_entries_max=1, flush_interval_s=100.0, breaker=False, absent_ttl_s=10.0)
+
+    async def story(lab: Laboratory) -> None:
+        async with lab.repository(policy) as repo:
+            await lab.until(1.0)
+            await repo.create(make_key("a"))
+            await lab.until(2.0)
+            assert await repo.get("a") == make_key("a")
+            assert len(lab.seen(ServedFromMemory)) == 1, "the primary has said no"
+            assert await repo.flush() == 1
+            await repo.create(make_key("b"))
+            assert "a" not in repo.cache
+            assert await repo.get("a") == make_key("a")
+
+    run_laboratory(story, [refuse(1.0, 1.5)])
+
+
+def test_a_second_question_has_what_is_left_of_the_time() -> None:
+    """Whoever must ask once more, and then meets a primary that hangs, waits no longer for it."""
+
+    async def story(lab: Laboratory) -> None:
+        answers_s = iter([0.45, 10.0])
+        select = lab.primary.get
+
+        async def slow(key_id: str) -> PublicKey:
+            await asyncio.sleep(next(answers_s))
+            return await select(key_id)
+
+        lab.primary.get = slow  # type: ignore[method-assign]
+        async with lab.repository() as repo:
+            first = asyncio.create_task(repo.get("a"))
+            await asyncio.sleep(0.01)
+            with pytest.raises(KeyUnavailableError):
+                await repo.get("a")
+            assert lab.loop.time() - 0.01 == pytest.approx(0.5, abs=0.005)
+            with pytest.raises(KeyNotFoundError):
+                await first
+
+    run_laboratory(story)
+
+
+def test_those_who_give_up_do_not_keep_others_waiting() -> None:
+    """A call that was handed on from one impatient caller to the next ends when the first would."""
+
+    async def story(lab: Laboratory) -> None:
+        async def impatient(patience_s: float) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await repo.get("a")
+
+        async with lab.repository(Policy(breaker=False)) as repo:
+            await repo.create(make_key("a"))
+            await lab.until(1.0)
+            others = [asyncio.create_task(impatient(0.1 * each)) for each in range(1, 10)]
+            await asyncio.sleep(0)
+            assert await repo.get("a") == make_key("a")
+            assert lab.loop.time() == pytest.approx(1.5, abs=0.002)
+            await asyncio.gather(*others)
+
+    run_laboratory(story, [hang(1.0, 20.0)])
+
+
+def test_callers_without_patience_do_not_hide_an_outage() -> None:
+    """If all give up before the time-out, the call that they share still fails, and that counts."""
+
+    async def story(lab: Laboratory) -> None:
+        served = 0
+
+        async def caller() -> None:
+            nonlocal served
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await repo.get("a")
+                    served += 1
+
+        async with lab.repository() as repo:
+            await repo.create(make_key("a"))
+            await lab.until(1.0)
+            crowd = []
+            for _ in range(1000):
+                crowd.append(asyncio.create_task(caller()))
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*crowd)
+            assert repo.breaker_state is not BreakerState.CLOSED
+            # It took five time-outs of half a second until the breaker tripped.
+            assert served >= 700
+
+    run_laboratory(story, [hang(1.0, 100.0)])
+
+
+def test_a_closed_repository_makes_no_call() -> None:
+    """A caller who would take over a shared call after the end is told that there is no primary."""
+
+    async def story(lab: Laboratory) -> None:
+        async with lab.repository(Policy(drain_timeout_s=0.0)) as repo:
+            await lab.until(1.0)
+            first, second = (asyncio.create_task(repo.get("a")) for _ in range(2))
+            await lab.until(1.1)
+            calls = asked(lab)
+        first.cancel()
+        with pytest.raises(KeyUnavailableError):
+            await second
+        assert asked(lab) == calls
+
+    run_laboratory(story, [hang(1.0, 20.0)])

@@ -54,6 +54,8 @@ def policies() -> st.SearchStrategy[Policy]:
         if settings["write_order"] == "primary-only":
             settings["pending_writes"] = False
         settings["calls_in_flight_max"] += settings["breaker_half_open_max_calls"]
+        if (settings["futile_calls_per_s_max"] or 1) * settings["breaker_open_s"] < 1:
+            settings["futile_calls_per_s_max"] = None
         if settings["breaker_failure_rate"] is settings["breaker_slow_rate"] is None:
             settings["breaker_failure_threshold"] = 5
         return Policy(**settings)
@@ -173,6 +175,9 @@ class TestRefusals:
         with pytest.raises(PolicyError, match="breaker_failure_rate = .* nothing would trip it"):
             Policy(breaker_failure_threshold=None)
         Policy(breaker_failure_threshold=None, breaker_failure_rate=0.5)
+        with pytest.raises(PolicyError, match="would be fewer calls than probes"):
+            Policy(futile_calls_per_s_max=0.1, breaker_open_s=5.0)
+        Policy(futile_calls_per_s_max=0.2, breaker_open_s=5.0)
 
 
 class TestMapping:

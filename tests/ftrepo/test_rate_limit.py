@@ -12,11 +12,11 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import simpy
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ftrepo.errors import RateLimitedError
+from ftrepo.errors import CircuitOpenError, RateLimitedError
 from ftrepo.resilience import (
     BreakerSettings,
     BreakerShares,
@@ -353,7 +353,7 @@ def test_one_forced_open_lets_nobody_through() -> None:
 
 
 def test_one_made_late_or_closed_early() -> None:
-    """A limiter finds a breaker that is open already; a closed limiter follows it no longer."""
+    """A limiter finds a breaker that is open already; a closed one has its full rate at once."""
 
     async def story() -> None:
         breaker = CircuitBreaker(BREAKER)
@@ -363,11 +363,103 @@ def test_one_made_late_or_closed_early() -> None:
         assert limiter.rate_per_s(now_s()) == 0.0
         limiter.close()
         limiter.close()
-        recovered_ = RateLimiter(RateLimitSettings(rate_per_s=100.0), follow=breaker)
+        assert limiter.rate_per_s(now_s()) == 100.0
+        with pytest.raises(RateLimitedError) as raised:
+            await limiter.acquire()
+        assert raised.value.retry_after_s == 0.01
+        another = RateLimiter(RateLimitSettings(rate_per_s=100.0), follow=breaker)
         await asyncio.sleep(10.0)
         recovered(breaker)
-        assert recovered_.rate_per_s(now_s()) == 10.0
-        assert limiter.rate_per_s(now_s()) == 0.0
+        assert another.rate_per_s(now_s()) == 10.0
+        assert limiter.rate_per_s(now_s()) == 100.0
+
+    play(story)
+
+
+def test_who_waits_when_the_limiter_is_closed_is_served() -> None:
+    """At the full rate from that moment on, though the breaker is forced open for ever."""
+
+    async def story() -> None:
+        breaker = CircuitBreaker(BREAKER)
+        limiter = RateLimiter(RateLimitSettings(rate_per_s=1.0, wait_max_s=30.0), follow=breaker)
+        breaker.force_open(now_s())
+        calls = [asyncio.create_task(limiter.call(when)) for _ in range(2)]
+        await asyncio.sleep(5.0)
+        limiter.close()
+        assert await asyncio.gather(*calls) == pytest.approx([6.0, 7.0])
+
+    play(story)
+
+
+def test_one_can_be_closed_after_its_loop() -> None:
+    """No time is known then; in the next loop the full rate is there."""
+    breaker = CircuitBreaker(BREAKER)
+    limiter = RateLimiter(RateLimitSettings(rate_per_s=1.0), follow=breaker)
+
+    async def before() -> None:
+        breaker.force_open(now_s())
+
+    async def after() -> None:
+        await asyncio.sleep(1.0)
+        await limiter.acquire()
+        assert limiter.rate_per_s(now_s()) == 1.0
+
+    play(before)
+    limiter.close()
+    play(after)
+
+
+def test_who_comes_as_the_breaker_may_be_probed_does_not_wait() -> None:
+    """The first caller has its turn within its own step, though nobody may wait or queue."""
+
+    async def story() -> None:
+        breaker = CircuitBreaker(BREAKER)
+        limiter = RateLimiter(RateLimitSettings(rate_per_s=100.0), follow=breaker)
+        tripped(breaker)
+        await asyncio.sleep(10.0)
+        with pytest.raises(StopIteration):
+            limiter.acquire().send(None)
+        assert (limiter.admitted, limiter.waiting) == (1, 0)
+
+    play(story)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["trip", "force", "reset", "probe", "wait", "close"]), max_size=8),
+    st.sampled_from([0.0, 0.01]),
+    st.sampled_from([0.0, 5.0]),
+)
+def test_every_refusal_says_a_time_that_comes(
+    steps: list[str], while_open: float, ramp_s: float
+) -> None:
+    """Whatever becomes of the breaker, `retry_after_s` is finite: a header is made of it."""
+
+    async def story() -> None:
+        breaker = CircuitBreaker(BREAKER)
+        limiter = RateLimiter(
+            RateLimitSettings(rate_per_s=10.0),
+            follow=breaker,
+            shares=BreakerShares(while_open=while_open, after_closing=0.0, ramp_s=ramp_s),
+        )
+        acts: dict[str, Callable[[], object]] = {
+            "trip": lambda: tripped(breaker),
+            "force": lambda: breaker.force_open(now_s()),
+            "reset": lambda: breaker.reset(now_s()),
+            "probe": lambda: recovered(breaker),
+            "wait": lambda: None,
+            "close": limiter.close,
+        }
+        for step in steps:
+            with suppress(CircuitOpenError):
+                acts[step]()
+            if step == "wait":
+                await asyncio.sleep(7.0)
+            for _ in range(3):
+                try:
+                    await limiter.acquire()
+                except RateLimitedError as refused:
+                    assert 0 <= refused.retry_after_s < math.inf  # noqa: PT017
 
     play(story)
 

@@ -150,7 +150,7 @@ def test_a_call_that_ignores_its_cancellation_keeps_nobody() -> None:
     virtually(story)
 
 
-def test_calls_left_behind_are_bounded_for_each_name() -> None:
+def test_calls_are_refused_by_name_once_so_many_are_left_behind() -> None:
     """When so many hang on, further calls of that name are refused, and of no other."""
     gate = asyncio.Event()
 
@@ -163,7 +163,7 @@ def test_calls_left_behind_are_bounded_for_each_name() -> None:
 
     async def story() -> None:
         patient = BreakerSettings(failure_threshold=100)
-        registry = BreakerRegistry(patient, left_behind_max=5)
+        registry = BreakerRegistry(patient, refuse_at_left_behind=5)
         for _ in range(5):
             with pytest.raises(TimeLimitError):
                 await registry.execute("billing", go_on, timeout_s=0.5)
@@ -260,6 +260,24 @@ def test_a_failing_fallback_is_no_success() -> None:
         )
         counts = registry.get("billing").counts
         assert (counts.successes, counts.failures) == (0, 1)
+
+    virtually(story)
+
+
+def test_a_failed_fallback_says_when_the_call_may_come_back() -> None:
+    """As the error of the call does, if it does: a service answers Retry-After all the same."""
+
+    async def story() -> None:
+        registry = BreakerRegistry(SETTINGS)
+        with pytest.raises(FallbackFailedError) as failed:
+            await registry.execute("billing", fail, fallback=no_stand_in)
+        assert failed.value.retry_after_s is None
+        registry.get("billing").force_open(now_s())
+        with pytest.raises(FallbackFailedError) as failed:
+            await registry.answer("billing", answer, fallback=no_stand_in)
+        cause = failed.value.__cause__
+        assert isinstance(cause, CircuitOpenError)
+        assert failed.value.retry_after_s == cause.retry_after_s > 0
 
     virtually(story)
 

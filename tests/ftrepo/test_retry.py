@@ -74,6 +74,26 @@ def down(times: int) -> list[BaseException]:
     return [ConnectionRefusedError(f"attempt {number}") for number in range(1, times + 1)]
 
 
+def test_an_observer_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged; the call goes on, and in the end gives its value or its own error."""
+
+    def observe(_: RetryScheduled) -> None:
+        raise RuntimeError("observer: postgresql://alice:hunter2@db")
+
+    async def story() -> None:
+        retry = Retry(STEADY, idempotent=True, operation="load", observe=observe)
+        assert await retry.call(Failing(*down(1))) == "done"
+        with pytest.raises(ConnectionRefusedError, match="attempt 3"):
+            await retry.call(Failing(*down(3)))
+        assert now_s() == 3.0
+
+    play(story)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == 3
+    assert all(text.startswith("an observer of 'load' failed: RuntimeError: ") for text in texts)
+    assert "hunter2" not in caplog.text
+
+
 def test_it_goes_on_until_success_and_tells() -> None:
     """Two failures, two pauses of 100 and 200 ms, then the result; each pause is announced."""
     told: list[RetryScheduled] = []

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ftrepo.errors import BulkheadFullError, TimeLimitError
+from ftrepo.resilience.bulkhead import Bulkhead, BulkheadSettings
 from ftrepo.resilience.time_limit import TIMEOUTS_KEPT, TimedCalls, TimeLimit
 from sim.loop import VirtualTimeLoop, run_virtual
 
@@ -55,6 +56,7 @@ def test_a_call_in_time_gives_its_value(cancels_at_once: bool) -> None:
         assert await limit.call(sleeper, seconds=0.4) == "done"
         assert now_s() == pytest.approx(0.8)
         assert (limit.under_way, limit.left_behind) == (0, 0)
+        assert (limit.admitted, limit.timed_out) == (2, 0)
 
     play(story)
 
@@ -69,6 +71,7 @@ def test_a_late_call_raises_in_time(cancels_at_once: bool) -> None:
             await limit.call(sleeper, 9.0)
         assert isinstance(raised.value, TimeoutError)
         assert now_s() == 0.5
+        assert (limit.admitted, limit.refused, limit.timed_out) == (1, 0, 1)
 
     play(story)
 
@@ -106,11 +109,11 @@ def test_a_call_of_a_cancelled_caller_is_left_behind() -> None:
     play(story)
 
 
-def test_calls_left_behind_are_bounded() -> None:
-    """At the bound a call is refused at once and not begun; it is made when one has ended."""
+def test_calls_are_refused_once_so_many_are_left_behind() -> None:
+    """At that number a call is refused at once and not begun; it is made when one has ended."""
 
     async def story() -> None:
-        limit = TimeLimit(0.5, name="feed", left_behind_max=2)
+        limit = TimeLimit(0.5, name="feed", refuse_at_left_behind=2)
         began = 0
 
         async def hung() -> None:
@@ -126,6 +129,40 @@ def test_calls_left_behind_are_bounded() -> None:
         assert (began, now_s()) == (2, 1.0)
         await asyncio.sleep(10.0)
         assert await limit.call(sleeper, 0.1) == "done"
+
+    play(story)
+
+
+def test_only_a_bulkhead_bounds_how_many_are_left_behind() -> None:
+    """Refused at 3: yet all of 50 at once; 3 - 1 + 5 with one of 5 around; 5 with it inside."""
+
+    async def most_left_behind(
+        *, around: Bulkhead | None = None, inside: Bulkhead | None = None
+    ) -> int:
+        limit = TimeLimit(0.5, refuse_at_left_behind=3)
+        action = inside(stubborn) if inside else stubborn
+        made = around(limit(action)) if around else limit(action)
+        # Two that leave room for one more, and then as many as there may be at once.
+        for at_once in (1, 1, 50, 50):
+            calls = [made(10.0) for _ in range(at_once)]
+            await asyncio.gather(*calls, return_exceptions=True)
+        most = limit.left_behind
+        # A call that a bulkhead inside refuses was made in time.
+        assert limit.timed_out == most
+        refused = limit.refused
+        with pytest.raises(BulkheadFullError):
+            await limit.call(sleeper, 0.1)
+        assert limit.refused == refused + 1
+        assert (limit.admitted == limit.timed_out) is (inside is None)
+        await asyncio.sleep(10.0)
+        assert limit.left_behind == 0
+        return most
+
+    async def story() -> None:
+        five = BulkheadSettings(concurrency_max=5)
+        assert await most_left_behind() == 2 + 50
+        assert await most_left_behind(around=Bulkhead(five)) == 3 - 1 + 5
+        assert await most_left_behind(inside=Bulkhead(five)) == 5
 
     play(story)
 
@@ -211,7 +248,9 @@ def test_any_number_of_timeouts_takes_bounded_memory() -> None:
     play(story)
 
 
-@pytest.mark.parametrize("wrong", [{"timeout_s": 0.0}, {"timeout_s": 1.0, "left_behind_max": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"timeout_s": 0.0}, {"timeout_s": 1.0, "refuse_at_left_behind": 0}]
+)
 def test_impossible_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
     """The error names the setting."""
     with pytest.raises(ValueError, match=list(wrong)[-1]):

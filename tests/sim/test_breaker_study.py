@@ -20,7 +20,8 @@ from sim.study.breakers import (
 from sim.study.results import play
 from sim.world.durations import Exponential, Lognormal
 from sim.world.outage_patterns import AlternatingRenewal
-from sim.world.scenario import KeySettings, PrimarySettings, Scenario
+from sim.world.primary_settings import PrimarySettings
+from sim.world.scenario import KeySettings, Scenario
 from sim.world.traffic import Poisson
 
 WORLD = Scenario(

@@ -18,11 +18,11 @@ from sim.world.durations import Deterministic
 from sim.world.errors import InputError
 from sim.world.outage_patterns import FixedWindows
 from sim.world.outages import OutageMode
+from sim.world.primary_settings import PrimarySettings
 from sim.world.requests import requests_of_client
 from sim.world.scenario import (
     AnyTraffic,
     KeySettings,
-    PrimarySettings,
     Scenario,
     ServiceSettings,
 )

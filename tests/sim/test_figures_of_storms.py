@@ -19,12 +19,14 @@ from sim.run import Result, run
 from sim.show import (
     breaker_over_time,
     breaker_trade,
+    load_by_callers,
     recovery_by_remedy,
     retry_amplification,
     storm_over_time,
     window_trade,
 )
 from sim.show.style import VERMILLION, WIDTH_IN
+from sim.study.loads import futile_calls_bound_per_s, primary_attempts_per_s
 from sim.study.results import Study, play
 from sim.study.storms import called_per_s
 from sim.world.outage_patterns import FixedWindows
@@ -33,6 +35,7 @@ from sim.world.scenario_file import load_scenario
 from sim.world.traffic import Poisson
 from tests.sim.test_breaker_study import WORLD
 from tests.sim.test_figures import FINDING, texts
+from tests.sim.test_loads import BOUNDS, FLOODED, REFUSING, asked_by
 
 PLAIN = named_policies()["primary-only"]
 _FULL = load_scenario("retry-storm")
@@ -53,6 +56,9 @@ WINDOWS = {
     for window_s in (2.0, 10.0)
 }
 
+CALLERS = (2.0, 200.0)
+LOADS = {"refused": REFUSING, "made up": FLOODED}
+
 
 @dataclass(frozen=True)
 class Played:
@@ -62,6 +68,7 @@ class Played:
     failing: dict[str, dict[float, Study]]
     outages: dict[str, Study]
     noisy: Study
+    loads: dict[str, dict[float, Study]]
     single: Result
 
 
@@ -76,6 +83,11 @@ def played() -> Played:
         "failing": (replace(BUDGETED, outages=(total,)), {"plain": PLAIN}),
         "outages": (SHORT, opened),
         "noisy": (noisy, WINDOWS),
+        **{
+            f"{name}, {count}": (asked_by(count, world), BOUNDS)
+            for name, world in LOADS.items()
+            for count in CALLERS
+        },
     }
     studies = play(plans, replications=2, workers=1)
     return Played(
@@ -83,6 +95,7 @@ def played() -> Played:
         failing={"budget of 10%": {1.0: studies["failing"]}},
         outages={"60 s": studies["outages"]},
         noisy=studies["noisy"],
+        loads={name: {count: studies[f"{name}, {count}"] for count in CALLERS} for name in LOADS},
         single=run(SHORT, Policy(), seed=1),
     )
 
@@ -102,6 +115,7 @@ DRAWN: dict[str, Callable[[Played], Figure]] = {
     "window_trade": lambda played: window_trade(
         played.noisy, theory={2.0: 9.0, 10.0: 20.0}, finding=FINDING
     ),
+    "load_by_callers": lambda played: load_by_callers(played.loads, finding=FINDING),
     "breaker_over_time": lambda played: breaker_over_time(
         {"a storm": played.storms["retries, no budget"][0], "outages": played.single},
         finding=FINDING,
@@ -187,3 +201,22 @@ def test_a_line_joins_the_policies_in_the_order_of_the_setting(played: Played) -
         line, theory = (np.asarray(each.get_xdata()).tolist() for each in axes.lines[:2])
         assert line == theory == [2.0, 10.0]
     assert wasted.get_xscale() == "log"
+
+
+def test_a_load_is_drawn_below_the_bound_that_the_policy_states(played: Played) -> None:
+    """In each panel a line for each policy, the means by the number of callers; and the bound."""
+    panels = load_by_callers(played.loads).axes
+    assert [axes.get_title(loc="left") for axes in panels] == list(played.loads)
+    for axes, studies in zip(panels, played.loads.values(), strict=True):
+        lines = {str(each.get_label()): each for each in axes.lines}
+        (bound,) = (line for label, line in lines.items() if label.startswith("the bound"))
+        bound_per_s = futile_calls_bound_per_s(BOUNDS["default"], span_s=5.0)
+        assert np.asarray(bound.get_ydata()).tolist() == [bound_per_s] * 2
+        for policy in BOUNDS:
+            means = [
+                study.interval(policy, primary_attempts_per_s).mean for study in studies.values()
+            ]
+            assert np.asarray(lines[policy].get_xdata()).tolist() == list(CALLERS)
+            assert np.asarray(lines[policy].get_ydata()).tolist() == pytest.approx(means)
+    (legend,) = (axes.get_legend() for axes in panels if axes.get_legend() is not None)
+    assert [each.get_text() for each in legend.get_texts()] == [*BOUNDS, "the bound: 124"]

@@ -20,7 +20,8 @@ from sim.world.durations import Exponential
 from sim.world.errors import InputError
 from sim.world.outage_patterns import AlternatingRenewal, FixedWindows
 from sim.world.outages import OutageMode
-from sim.world.scenario import KeySettings, PrimarySettings, Scenario, ServiceSettings
+from sim.world.primary_settings import PrimarySettings
+from sim.world.scenario import KeySettings, Scenario, ServiceSettings
 from sim.world.scenario_file import load_scenario, named_scenarios
 from sim.world.traffic import Poisson
 

@@ -20,7 +20,7 @@ from sim.world.faults import Faults
 from sim.world.issuers import EPOCH
 from sim.world.outages import Outage, OutageMode
 from sim.world.primary import SimulatedPrimary
-from sim.world.scenario import PrimarySettings
+from sim.world.primary_settings import PrimarySettings
 from tests.laboratory import LATENCY_S, hang, make_key, refuse
 
 

@@ -19,7 +19,8 @@ from sim.world.issuers import EPOCH
 from sim.world.outage_patterns import FixedWindows
 from sim.world.outages import OutageMode
 from sim.world.primary import SimulatedPrimary
-from sim.world.scenario import KeySettings, PrimarySettings, Scenario
+from sim.world.primary_settings import PrimarySettings
+from sim.world.scenario import KeySettings, Scenario
 from sim.world.traffic import Constant, Poisson
 
 

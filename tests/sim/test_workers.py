@@ -17,7 +17,7 @@ from sim.world.durations import Deterministic
 from sim.world.errors import InputError
 from sim.world.faults import CallDraw, Faults
 from sim.world.outages import Outage, OutageMode
-from sim.world.scenario import PrimarySettings
+from sim.world.primary_settings import PrimarySettings
 from sim.world.streams import Streams
 from sim.world.workers import Workers
 from tests.laboratory import Laboratory, run_laboratory

@@ -202,6 +202,7 @@ LIMITS = (
         queries=[
             (rate("call_limit_admitted_total", *_LIMIT), f"{_LIMIT_NAME}: admitted"),
             (rate("call_limit_refusals_total", *_LIMIT), f"{_LIMIT_NAME}: refused"),
+            (rate("call_limit_timeouts_total", *_LIMIT), f"{_LIMIT_NAME}: too late"),
             (most("call_limit_calls_per_second", *_LIMIT), f"{_LIMIT_NAME}: allowed"),
         ],
         unit="reqps",

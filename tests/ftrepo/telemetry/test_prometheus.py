@@ -75,6 +75,9 @@ def test_limits_show_in_a_scrape() -> None:
     assert of("time limit", samples) == {
         "call_limit_under_way": 1.0,
         "call_limit_left_behind": 1.0,
+        "call_limit_admitted_total": 1.0,
+        "call_limit_refusals_total": 0.0,
+        "call_limit_timeouts_total": 1.0,
     }
 
 

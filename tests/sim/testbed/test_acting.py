@@ -24,7 +24,8 @@ from sim.world.durations import Deterministic
 from sim.world.errors import InputError
 from sim.world.outage_patterns import FixedWindows
 from sim.world.outages import Outage, OutageMode
-from sim.world.scenario import KeySettings, PrimarySettings, Scenario
+from sim.world.primary_settings import PrimarySettings
+from sim.world.scenario import KeySettings, Scenario
 from sim.world.streams import Streams
 from sim.world.traffic import Poisson
 

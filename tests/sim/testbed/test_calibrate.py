@@ -16,7 +16,7 @@ from sim.testbed.calibration import Calibration, Latency, fitted
 from sim.testbed.cluster import Cluster
 from sim.world.durations import LognormalLatency
 from sim.world.errors import InputError
-from sim.world.scenario import PrimarySettings
+from sim.world.primary_settings import PrimarySettings
 from sim.world.scenario_file import load_scenario, with_primary
 
 TRUE = LognormalLatency(median_s=0.002, p99_s=0.010)
