@@ -167,8 +167,9 @@ class Reconciler:
     def breaker_changed(self, new: BreakerState) -> None:
         """Say that the breaker changed: closing is the moment of recovery.
 
-        Pending writes are flushed at once, for they are what others miss. Refresh and clean-up can
-        wait, each time for another random while, so that a fleet does not load all at once.
+        Pending writes are flushed at once, for they are what others miss, and what others have
+        stored meanwhile is loaded: a primary that fails now and then may be well only for a moment.
+        The clean-up can wait, each time for another random while.
         """
         if new is BreakerState.CLOSED:
             pause_s = self._draw() * self._policy.ramp_up_s
@@ -329,7 +330,6 @@ class Reconciler:
                 await _sleep(self._policy.refresh_interval_s, unless=self._wake_refresh)
             else:
                 await self._until_worth_a_try(self._wake_refresh)
-            await self._until_calm()
             loaded = await self.refresh()
 
     async def _listen_forever(self, feed: ChangeFeed) -> None:
@@ -361,15 +361,12 @@ class Reconciler:
         pause_s = self._policy.expiry_interval_s
         while True:
             await _sleep(pause_s, unless=self._wake_expiry)
-            await self._until_calm()
+            await asyncio.sleep(self._calm_from_s - asyncio.get_running_loop().time())
             deleted, _ = await self.delete_expired()
             # Memory is cleaned at its pace also while the breaker is open. A primary that is worth
             # asking is asked again sooner, but not often: nothing depends on a clean-up.
             owed = deleted is None and self._guarded.is_closed
             pause_s = self._policy.expiry_interval_s * (_OWED_SHARE if owed else 1.0)
-
-    async def _until_calm(self) -> None:
-        await asyncio.sleep(self._calm_from_s - asyncio.get_running_loop().time())
 
     async def _until_worth_a_try(self, wake: asyncio.Event) -> None:
         if self._guarded.is_closed:
