@@ -6,11 +6,12 @@ known weaknesses:
 
 * A share cannot leave [0, 1], so neither does its interval.
 * When no failure at all was seen, Student's interval has no width, which would claim certainty
-  from a finite run. Then an exact binomial bound (Clopper and Pearson) is put on the share of
-  *outages* that do harm, for outages are what failures come in: with none harmful among n
-  independent ones, at most 1 - 0.025^(1/n) are, at 97.5% confidence. Each can at most fail every
-  call made in it, so the unavailability is at most that share times the share of calls made in
-  or just after an outage.
+  from a finite run; and when few replications saw one, it says nothing of worse ones. Then an
+  exact binomial bound (Clopper and Pearson) is put on the share of *outages* that do more harm
+  than any seen, for outages are what failures come in: with none among n independent ones, at
+  most 1 - 0.025^(1/n) do, at 97.5% confidence. Each can at most fail every call made in it, so
+  the unavailability is at most what was seen, and that share times the share of calls made in or
+  just after an outage.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+
+FEW_SHARE = 0.5
+"""Failures are few if they were seen in less than this share of the replications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def t_interval(values: Sequence[float]) -> Interval:
 
 
 def share_interval(values: Sequence[float], *, outages: int, share_at_risk: float) -> Interval:
-    """The interval of a share, honest when no failure was seen; see the module.
+    """The interval of a share, honest when few or no failures were seen; see the module.
 
     Args:
         values: the share in each replication; NaN where there is none.
@@ -74,12 +78,15 @@ def share_interval(values: Sequence[float], *, outages: int, share_at_risk: floa
         share_at_risk: the share of the calls that were made in or just after an outage.
     """
     plain = t_interval(values)
-    if plain.mean != 1.0:
-        low, high = np.clip([plain.low, plain.high], 0.0, 1.0).tolist()
-    else:
+    low, high = np.clip([plain.low, plain.high], 0.0, 1.0).tolist()
+    if math.isnan(plain.mean):
+        return Interval(plain.mean, low, high, plain.replications)
+    saw_failures = sum(value < 1.0 for value in values)  # NaN is not.
+    if saw_failures < plain.replications * FEW_SHARE:
         # Without a single outage nothing was tried, and nothing can be said.
         harmful_most = 1 - ((1 - CONFIDENCE) / 2) ** (1 / outages) if outages else 1.0
-        low = 1 - harmful_most * (share_at_risk if outages else 1.0)
+        unseen_most = harmful_most * (share_at_risk if outages else 1.0)
+        low = max(0.0, min(plain.mean - unseen_most, 1.0 if math.isnan(low) else low))
         high = 1.0
     return Interval(plain.mean, low, high, plain.replications)
 

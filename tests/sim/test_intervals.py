@@ -76,3 +76,15 @@ def test_a_share_stays_between_zero_and_one() -> None:
     """However wide Student's interval is."""
     interval = share_interval([0.5, 1.0, 0.99], outages=3, share_at_risk=0.5)
     assert 0.0 <= interval.low < interval.mean < interval.high == 1.0
+
+
+def test_one_small_failure_makes_no_study_surer() -> None:
+    """A single failed call among many runs leaves no less to doubt than none would."""
+    spotless = share_interval([1.0] * 30, outages=180, share_at_risk=0.04)
+    nearly = share_interval([1.0] * 29 + [1.0 - 1e-5], outages=180, share_at_risk=0.04)
+    assert nearly.low <= spotless.low
+    assert nearly.low == pytest.approx(spotless.low, abs=1e-5)
+    assert nearly.high == 1.0
+    often = share_interval([0.99, 0.98] * 15, outages=180, share_at_risk=0.04)
+    plain = t_interval([0.99, 0.98] * 15)
+    assert (often.low, often.high) == (plain.low, plain.high)
