@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +18,7 @@ from ftrepo.errors import (
 from ftrepo.events import Event, PrimaryFailed
 from ftrepo.resilience.breaker import BreakerState, CircuitBreaker, Permit
 from ftrepo.resilience.call_budget import CallBudget, Urgency
+from ftrepo.resilience.clock import RunningClock
 from ftrepo.resilience.time_limit import TimedCalls
 
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class GuardedPrimary:
         self._calls_in_flight_max = calls_in_flight_max
         self._observe = observe
         self._is_shut = False
+        self._clock = RunningClock()
 
     @property
     def calls_in_flight(self) -> int:
@@ -69,7 +70,7 @@ class GuardedPrimary:
 
     def retry_after_s(self) -> float | None:
         """Seconds until the primary is next worth asking; `None` when nobody knows."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time_s()
         if self.breaker is not None and not self.is_closed:
             return self.breaker.retry_after_s(now_s)
         return None if self._budget is None else self._budget.retry_after_s(now_s) or None
@@ -150,7 +151,7 @@ class GuardedPrimary:
                 f"{operation}: {self.calls_in_flight} calls to the primary are under way already",
                 retry_after_s=0.0,
             )
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time_s()
         call = _Call(operation, urgency, self._admit(now_s, probe=probe), now_s)
         budget = self._budget
         if budget is not None and not budget.take(now_s, urgency):
@@ -190,7 +191,7 @@ class GuardedPrimary:
 
     def _end(self, call: _Call, *, useful: bool) -> float:
         """Settle with the budget, and return the time."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._clock.time_s()
         if self._budget is not None:
             self._budget.end(now_s, call.urgency, useful=useful)
         return now_s

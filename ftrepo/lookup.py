@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ftrepo.errors import KeyNotFoundError, KeyUnavailableError, PrimaryUnavailableError
 from ftrepo.events import CacheMiss, Event, ServedFromMemory
 from ftrepo.keys import is_key_id
+from ftrepo.resilience.clock import RunningClock
 from ftrepo.resilience.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Lookup:
         self._staleness_max = (
             None if policy.max_staleness_s is None else timedelta(seconds=policy.max_staleness_s)
         )
+        self._clock = RunningClock()
         self._flights: SingleFlight[str, Answer] = SingleFlight()
 
     async def get(self, key_id: str) -> PublicKey:
@@ -104,7 +106,7 @@ class Lookup:
 
     async def _answer(self, key_id: str) -> Answer:
         """What the primary says, now or a moment ago, within the time-out."""
-        asked_s = asyncio.get_running_loop().time()
+        asked_s = self._clock.time_s()
         if self._custody.absent.has(key_id, asked_s):
             self.absent_hits += 1
             return None
@@ -124,11 +126,10 @@ class Lookup:
     async def _ask(self, key_id: str, asked_s: float) -> Answer:
         """Call the primary; what is left of the time-out began with the first who waits."""
         select = partial(self._primary.get, key_id)
-        now_s = asyncio.get_running_loop().time()
+        timeout_s = self._timeout_s
         began_s = self._flights.began_s(key_id)
         assert began_s is not None
-        spent_s = now_s - min(asked_s, began_s)
-        timeout_s = self._timeout_s
+        spent_s = self._clock.time_s() - min(asked_s, began_s)
         if timeout_s is not None and spent_s > _HAIR_S:
             timeout_s = max(_HAIR_S, timeout_s - spent_s)
         absent = self._custody.absent
@@ -136,14 +137,14 @@ class Lookup:
         try:
             key = await self._guarded.call("get", select, timeout_s=timeout_s)
         except KeyNotFoundError:
-            absent.note(key_id, asyncio.get_running_loop().time(), as_of=as_of)
+            absent.note(key_id, self._clock.time_s(), as_of=as_of)
             return None
         except PrimaryUnavailableError as error:
             return error
         now = self._now()
         if key.has_expired(now):
             # Expired here and not there: the clocks differ. It is as good as gone.
-            absent.note(key_id, asyncio.get_running_loop().time(), as_of=as_of)
+            absent.note(key_id, self._clock.time_s(), as_of=as_of)
             return None
         if self._read_policy != "primary-only":
             self._custody.learn_one(key, now)

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from ftrepo.resilience.clock import RunningClock
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ class SingleFlight(Generic[K, T]):
     def __init__(self) -> None:
         # When the call began, until somebody joins: most calls end alone.
         self._crowds: dict[K, _Crowd[T] | float] = {}
+        self._clock = RunningClock()
         self.joined = 0
 
     def __len__(self) -> int:
@@ -68,7 +71,7 @@ class SingleFlight(Generic[K, T]):
         """
         if key in self._crowds:
             return await self._join(key, action)
-        self._crowds[key] = asyncio.get_running_loop().time()
+        self._crowds[key] = self._clock.time_s()
         return await self._lead(key, action), False
 
     async def _lead(self, key: K, action: Callable[[], Awaitable[T]]) -> T:
