@@ -118,9 +118,9 @@ class Lookup:
             try:
                 async with asyncio.timeout_at(until_s):
                     answer, _ = await self._flights.run(key_id, ask)
-            except TimeoutError as error:
+            except TimeoutError:
                 # It has joined a later call, which may take longer than this one can wait.
-                return PrimaryUnavailableError(f"get: no answer in time: {error}")
+                return PrimaryUnavailableError(f"get: no answer within {self._timeout_s} s")
         return answer
 
     async def _ask(self, key_id: str, asked_s: float) -> Answer:
