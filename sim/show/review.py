@@ -25,6 +25,7 @@ from nbclient.exceptions import CellExecutionError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sim.show.kernels import FileSocketKernelManager
 from sim.show.page import (
     NotebookPage,
     assigned_names,
@@ -152,7 +153,8 @@ async def _execute(run: _Run, *, fast: bool, on_cell: Any) -> None:
         run.notebook,
         timeout=None,
         kernel_name="python3",
-        # Not its warning at each start that messages are in the clear: they stay on this machine.
+        kernel_manager_class=FileSocketKernelManager,
+        # Not the warning of each start, where it is TCP, that messages are in the clear.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(run.path.parent)}},
         on_cell_executed=on_cell,

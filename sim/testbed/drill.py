@@ -50,6 +50,7 @@ class _Moments(NamedTuple):
     """When things happened: by the calendar for comparing with commits, else by the loop."""
 
     struck: datetime
+    away: datetime
     decided_s: float
     in_use_s: float
     flushed_s: float
@@ -104,9 +105,11 @@ async def lose_the_server(settings: DrillSettings) -> DrillOutcome:
             await asyncio.to_thread(site.cluster.kill)
             # Until here commits were possible, and each of them counts.
             struck = now()
+            await site.load.until_settled()
+            away = now()
             await asyncio.to_thread(shutil.rmtree, site.cluster.data)
             restored = await site.restore()
-            moments = _Moments(struck, struck_s, *await _back_in_use(site))
+            moments = _Moments(struck, away, struck_s, *await _back_in_use(site))
         return await _outcome("lost server", site, restored, moments)
 
 
@@ -121,9 +124,11 @@ async def undo_a_mistake(settings: DrillSettings) -> DrillOutcome:
             decided_s = asyncio.get_running_loop().time()
             # Shutting down archives what the log has, the mistake included.
             await asyncio.to_thread(site.cluster.stop)
+            await site.load.until_settled()
+            away = now()
             await asyncio.to_thread(shutil.rmtree, site.cluster.data)
             restored = await site.restore(at=row["before"])
-            moments = _Moments(row["before"], decided_s, *await _back_in_use(site))
+            moments = _Moments(row["before"], away, decided_s, *await _back_in_use(site))
         return await _outcome("mistake", site, restored, moments)
 
 
@@ -177,11 +182,15 @@ async def _outcome(
     load = site.load
     await load.until_flushed()
     table = {row["id"] for row in await site.fetch("SELECT id FROM public_keys")}
-    committed = [one for one in load.acknowledged if one.durability is Durability.PRIMARY]
-    gone = [one for one in committed if one.key.id not in table]
-    lost = [one for one in gone if one.at <= moments.struck]
-    ages_s = [(moments.struck - one.at).total_seconds() for one in lost]
-    pending = [one for one in load.acknowledged if one.durability is not Durability.PRIMARY]
+    # A server that is up may be late: what waited for it then was committed like the others.
+    waited = {one.key.id for one in load.acknowledged if one.durability is not Durability.PRIMARY}
+    written = {key_id for key_id, at in load.committed.items() if at <= moments.away}
+    pending = waited - written
+    gone = [
+        one for one in load.acknowledged if one.key.id not in table and one.key.id not in pending
+    ]
+    lost = [one for one in gone if load.committed[one.key.id] <= moments.struck]
+    ages_s = [(moments.struck - load.committed[one.key.id]).total_seconds() for one in lost]
     served = sum(load.repository.cache.lookup(one.key.id) is not None for one in lost)
     return DrillOutcome(
         disaster=disaster,
@@ -197,7 +206,7 @@ async def _outcome(
         lost_but_served=served,
         undone=len(gone) - len(lost),
         pending=len(pending),
-        flushed=sum(one.key.id in table for one in pending),
+        flushed=len(pending & table),
         flushed_s=moments.flushed_s - moments.decided_s,
         gets=load.gets,
         failed_gets=load.failed_gets,

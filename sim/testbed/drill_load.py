@@ -31,7 +31,6 @@ class Acknowledged(NamedTuple):
     """A key that a `create` returned for."""
 
     key: PublicKey
-    at: datetime
     at_s: float
     durability: Durability
 
@@ -59,6 +58,8 @@ class DrillLoad:
 
     Attributes:
         acknowledged: every key that was created, in the order of their acknowledgement.
+        committed: when the service knew that the primary had a key, by id. A key that waited is
+            seen up to 20 ms late.
         gets: reads that have ended; likewise `failed_gets` without the right key.
         failed_creates: keys that nobody would take.
     """
@@ -71,8 +72,10 @@ class DrillLoad:
     ) -> None:
         self.repository = repository
         self.acknowledged: list[Acknowledged] = []
+        self.committed: dict[str, datetime] = {}
         self.gets = self.failed_gets = self.failed_creates = 0
         self._readable = list(known)
+        self._waiting: list[str] = []
         self._settings = settings
         self._next = itertools.count(0, _STRIDE)
 
@@ -84,6 +87,7 @@ class DrillLoad:
             sources = [
                 group.create_task(self._repeat(group, self._create, settings.creates_per_s)),
                 group.create_task(self._repeat(group, self._get, settings.gets_per_s)),
+                group.create_task(self._watch_flushes()),
             ]
             try:
                 yield
@@ -101,11 +105,25 @@ class DrillLoad:
                     return one.at_s
             await asyncio.sleep(_LOOK_EVERY_S)
 
+    async def until_settled(self) -> None:
+        """Wait until every answer that the server gave before it went away has been noted."""
+        await asyncio.sleep(5 * _LOOK_EVERY_S)
+
     async def until_flushed(self) -> float:
         """Wait until nothing is pending; return when that was."""
         while True:
             if not self.repository.pending:
                 return asyncio.get_running_loop().time()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _watch_flushes(self) -> None:
+        """Note when a key that had to wait waits no more."""
+        while True:
+            pending = self.repository.pending
+            still = [key_id for key_id in self._waiting if key_id in pending]
+            for key_id in set(self._waiting).difference(still):
+                self.committed[key_id] = now()
+            self._waiting = still
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _repeat(
@@ -125,7 +143,11 @@ class DrillLoad:
             self.failed_creates += 1
             return
         now_s = asyncio.get_running_loop().time()
-        self.acknowledged.append(Acknowledged(key, now(), now_s, durability))
+        self.acknowledged.append(Acknowledged(key, now_s, durability))
+        if durability is Durability.PRIMARY:
+            self.committed[key.id] = now()
+        else:
+            self._waiting.append(key.id)
         self._readable.append(key)
 
     async def _get(self) -> None:

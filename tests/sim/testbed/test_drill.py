@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.testbed import drill
 from sim.testbed.drill import lose_the_server, undo_a_mistake
 from sim.testbed.drill_outcome import DrillOutcome, DrillSettings, report, write_json
 
@@ -58,6 +59,28 @@ def test_a_mistake_is_undone_and_costs_no_commit_before_it() -> None:
     assert outcome.lost == 0
     assert outcome.undone > 0
     assert outcome.pending == outcome.flushed > 0
+
+
+@pytest.mark.postgres
+def test_a_key_that_waited_for_a_slow_server_is_undone_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a moment's silence made wait, and was flushed before the restore, is undone."""
+    at_once = drill._Site.fetch
+
+    async def fetch_after_a_silence(site: drill._Site, query: str) -> list[object]:
+        if query.startswith("DELETE"):
+            await asyncio.to_thread(site.cluster.freeze)
+            await asyncio.sleep(1.0)
+            await asyncio.to_thread(site.cluster.thaw)
+            await site.load.until_flushed()
+        return list(await at_once(site, query))
+
+    monkeypatch.setattr(drill._Site, "fetch", fetch_after_a_silence)
+    outcome = asyncio.run(undo_a_mistake(SMALL))
+    assert outcome.missed() == []
+    assert outcome.lost == 0
+    assert outcome.undone > 0
 
 
 def test_each_objective_can_be_missed() -> None:
