@@ -9,29 +9,30 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from ftrepo.errors import PolicyError
 from ftrepo.policy import Policy, named_policies, policy_named_or_file
 from sim import real_time
-from sim.arguments import add_policy, add_scenario, console, count, positive, seed
+from sim.arguments import (
+    add_policy,
+    add_seed_and_workers,
+    add_world,
+    console,
+    count,
+    positive,
+    progress_bar,
+    warn_of_many_requests,
+    world_scenario,
+)
 from sim.study.experiment import REPLICATIONS, Experiment, experiment
-from sim.world.access_log import read_access_log
 from sim.world.errors import InputError
-from sim.world.outage_trace import read_trace
-from sim.world.outages import PARTIAL, OutageMode
-from sim.world.scenario import Scenario
-from sim.world.scenario_file import load_scenario, named_scenarios, with_primary
-from sim.world.streams import Streams
+from sim.world.scenario_file import load_scenario, named_scenarios
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, by the custom of shells."""
 
-MANY_REQUESTS = 10_000_000
-"""From so many on it is worth saying beforehand that a study will take long."""
 
 _EXAMPLES = """\
 examples:
@@ -152,50 +153,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    add_scenario(parser)
-    world = parser.add_argument_group("your own world")
-    world.add_argument(
-        "--outages",
-        type=Path,
-        metavar="FILE.csv",
-        help="a recorded trace (start_time,end_time,status), in place of the scenario's outages",
-    )
-    world.add_argument(
-        "--full-outage",
-        choices=[mode.value for mode in OutageMode if mode not in PARTIAL],
-        default=OutageMode.REFUSE.value,
-        help="how the primary fails where the trace has status 1; default: %(default)s",
-    )
-    world.add_argument(
-        "--traffic",
-        type=Path,
-        metavar="FILE.log",
-        help="an access log, Common or Combined Log Format; its pattern is repeated as needed",
-    )
-    world.add_argument(
-        "--speed-up",
-        type=positive,
-        default=1.0,
-        metavar="FACTOR",
-        help="the access log's pattern passes so many times faster; default: %(default)s",
-    )
-    world.add_argument(
-        "--primary",
-        type=Path,
-        metavar="FILE.toml",
-        help="how fast the primary is, as `calibrate` wrote it",
-    )
-    study = parser.add_argument_group("the study")
-    study.add_argument("--seed", type=seed, default=1, metavar="N", help="default: %(default)s")
+    add_world(parser)
+    study = add_seed_and_workers(parser)
     study.add_argument(
         "--replications",
         type=count,
         default=REPLICATIONS,
         metavar="N",
         help="independent runs of each policy; intervals need 2 or more; default: %(default)s",
-    )
-    study.add_argument(
-        "--workers", type=count, metavar="N", help="processes; default: one for each processor"
     )
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
@@ -309,9 +274,9 @@ def _review(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace, policies: dict[str, Policy]) -> Experiment:
-    scenario = _scenario(options)
-    _warn_of_many_requests(scenario, options, runs=len(policies) * options.replications)
-    with _progress(scenario.name) as progress:
+    scenario = world_scenario(options)
+    warn_of_many_requests(scenario, options, runs=len(policies) * options.replications)
+    with progress_bar(scenario.name) as progress:
         return experiment(
             scenario,
             policies,
@@ -319,38 +284,6 @@ def _study(options: argparse.Namespace, policies: dict[str, Policy]) -> Experime
             replications=options.replications,
             workers=options.workers,
             progress=progress,
-        )
-
-
-def _scenario(options: argparse.Namespace) -> Scenario:
-    scenario = load_scenario(options.scenario)
-    if options.primary is not None:
-        scenario = with_primary(scenario, options.primary)
-    if options.outages is not None:
-        trace, report = read_trace(options.outages, full_mode=OutageMode(options.full_outage))
-        print(report, file=sys.stderr)
-        scenario = scenario.with_trace(trace)
-    if options.traffic is not None:
-        arrivals, log_report = read_access_log(options.traffic)
-        print(log_report, file=sys.stderr)
-        scenario = scenario.with_traffic(replace(arrivals, speed_up=options.speed_up))
-    elif options.speed_up != 1.0:
-        raise InputError("--speed-up goes with --traffic; without it there is nothing to speed up")
-    return scenario
-
-
-def _warn_of_many_requests(scenario: Scenario, options: argparse.Namespace, *, runs: int) -> None:
-    streams = Streams(options.seed)
-    timeline = scenario.timeline(scenario.draw_outages(streams))
-    requests = scenario.traffic.mean_rate_per_s * timeline.duration_s * runs
-    if requests > MANY_REQUESTS:
-        advice = "fewer --replications, a shorter duration_s or a lower rate"
-        if options.outages and not options.traffic:
-            advice = f"--traffic, for the scenario's own is meant for a short run; or {advice}"
-        print(
-            f"note: about {requests:,.0f} requests will be played, some ten thousand a second on "
-            f"each processor; quicker: {advice}",
-            file=sys.stderr,
         )
 
 
@@ -389,35 +322,6 @@ def _distinct_policies(texts: Sequence[str]) -> dict[str, Policy]:
             raise InputError(f"--policy {text}: another policy is called {name!r} already")
         policies[name] = policy_named_or_file(text)
     return policies
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        "runs",
-        TimeElapsedColumn(),
-        "left:",
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ftrepo.policy import named_policies
-from sim.world.streams import WORD_MAX
+from sim.world.access_log import read_access_log
+from sim.world.errors import InputError
+from sim.world.outage_trace import read_trace
+from sim.world.outages import PARTIAL, OutageMode
+from sim.world.scenario_file import load_scenario, with_primary
+from sim.world.streams import WORD_MAX, Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from sim.world.scenario import Scenario
+
+MANY_REQUESTS = 10_000_000
+"""From so many on it is worth saying beforehand that a study will take long."""
 
 
 def add_scenario(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +42,120 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help=f"a name ({', '.join(named_policies())}) or a TOML file; default: %(default)s",
     )
+
+
+def add_world(parser: argparse.ArgumentParser) -> None:
+    """Add a scenario, and what may take the place of its outages, traffic and primary."""
+    add_scenario(parser)
+    world = parser.add_argument_group("your own world")
+    world.add_argument(
+        "--outages",
+        type=Path,
+        metavar="FILE.csv",
+        help="a recorded trace (start_time,end_time,status), in place of the scenario's outages",
+    )
+    world.add_argument(
+        "--full-outage",
+        choices=[mode.value for mode in OutageMode if mode not in PARTIAL],
+        default=OutageMode.REFUSE.value,
+        help="how the primary fails where the trace has status 1; default: %(default)s",
+    )
+    world.add_argument(
+        "--traffic",
+        type=Path,
+        metavar="FILE.log",
+        help="an access log, Common or Combined Log Format; its pattern is repeated as needed",
+    )
+    world.add_argument(
+        "--speed-up",
+        type=positive,
+        default=1.0,
+        metavar="FACTOR",
+        help="the access log's pattern passes so many times faster; default: %(default)s",
+    )
+    world.add_argument(
+        "--primary",
+        type=Path,
+        metavar="FILE.toml",
+        help="how fast the primary is, as `calibrate` wrote it",
+    )
+
+
+def add_seed_and_workers(parser: argparse.ArgumentParser) -> Any:
+    """Add the seed and the processes of a study, and return their group of options."""
+    study = parser.add_argument_group("the study")
+    study.add_argument("--seed", type=seed, default=1, metavar="N", help="default: %(default)s")
+    study.add_argument(
+        "--workers", type=count, metavar="N", help="processes; default: one for each processor"
+    )
+    return study
+
+
+def world_scenario(options: argparse.Namespace) -> Scenario:
+    """Return the scenario that the options of `add_world` ask for.
+
+    Raises:
+        InputError: one of its files cannot be read, or says what cannot be.
+    """
+    scenario = load_scenario(options.scenario)
+    if options.primary is not None:
+        scenario = with_primary(scenario, options.primary)
+    if options.outages is not None:
+        trace, report = read_trace(options.outages, full_mode=OutageMode(options.full_outage))
+        print(report, file=sys.stderr)
+        scenario = scenario.with_trace(trace)
+    if options.traffic is not None:
+        arrivals, log_report = read_access_log(options.traffic)
+        print(log_report, file=sys.stderr)
+        scenario = scenario.with_traffic(replace(arrivals, speed_up=options.speed_up))
+    elif options.speed_up != 1.0:
+        raise InputError("--speed-up goes with --traffic; without it there is nothing to speed up")
+    return scenario
+
+
+def warn_of_many_requests(scenario: Scenario, options: argparse.Namespace, *, runs: int) -> None:
+    """Say beforehand, on standard error, if a study will take long."""
+    streams = Streams(options.seed)
+    timeline = scenario.timeline(scenario.draw_outages(streams))
+    requests = scenario.traffic.mean_rate_per_s * timeline.duration_s * runs
+    if requests > MANY_REQUESTS:
+        advice = "fewer --replications, a shorter duration_s or a lower rate"
+        if options.outages and not options.traffic:
+            advice = f"--traffic, for the scenario's own is meant for a short run; or {advice}"
+        print(
+            f"note: about {requests:,.0f} requests will be played, some ten thousand a second on "
+            f"each processor; quicker: {advice}",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        "runs",
+        TimeElapsedColumn(),
+        "left:",
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def console() -> Console:
