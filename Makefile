@@ -51,8 +51,11 @@ $(PEERS_STAMP): $(STAMP)
 		tail -n 20 $(PEERS_DIR)/pip.log >&2; echo "pip failed; all that it said is in $(PEERS_DIR)/pip.log" >&2; exit 1; }
 	@touch $@
 
-review: $(STAMP) ## Run the notebooks into build/review/index.html (FTREPO_FAST=1 for a quick, coarse one)
-	@$(PY) -m sim review $(if $(FTREPO_FAST),--fast)
+# With a world (several OUTAGES, and more candidates as POLICY, are separated by spaces), its designs.
+REVIEWED = $(or $(SCENARIO),$(if $(OUTAGES)$(TRAFFIC)$(POLICY),fleet))
+review: $(STAMP) ## Run the notebooks into a page (SCENARIO=, OUTAGES=, TRAFFIC=: a design review of that; FTREPO_FAST=1: coarse)
+	@$(PY) -m sim review $(REVIEWED) $(OUTAGES:%=--outages %) $(TRAFFIC:%=--traffic %) $(POLICY:%=--policy %) \
+		$(if $(OUT),--out $(OUT)) $(if $(FTREPO_FAST),--fast)
 
 # The cheap gates come first and all run, so that one failure does not hide the next; pytest closes.
 test: $(STAMP) ## Run everything that CI runs: lint, format, types, imports, tests, notebooks

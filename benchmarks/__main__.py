@@ -22,6 +22,9 @@ Row = dict[str, Any]
 BENCHMARKS = {
     "loop_vs_simpy": "benchmarks.loop_vs_simpy",
     "simulated_requests_per_s": "benchmarks.requests_per_second",
+    "fleet_requests_per_s": "benchmarks.fleet",
+    "cost_per_request_instances": "benchmarks.fleet",
+    "cost_per_request_size": "benchmarks.fleet",
     "cache_bytes_per_key": "benchmarks.cache_memory",
     "get_cache_first_us": "benchmarks.memory_latency",
     "get_while_open_us": "benchmarks.memory_latency",
@@ -39,6 +42,8 @@ BENCHMARKS = {
     "registry_execute": "benchmarks.limits",
     "bulkhead_call": "benchmarks.limits",
     "rate_limit_call": "benchmarks.limits",
+    "sweep_overhead": "benchmarks.sweep",
+    "sweep_idle": "benchmarks.sweep",
 }
 """Where each benchmark is: a function of its own name, in a module that is imported to run it."""
 

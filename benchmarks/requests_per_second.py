@@ -6,7 +6,7 @@ import gc
 import statistics
 import time
 
-from ftrepo.policy import named_policies
+from ftrepo.designs import named_policies
 from sim.run import run
 from sim.world.scenario_file import load_scenario
 

@@ -32,14 +32,18 @@ from ftrepo.interface import (
     Durability,
     Journal,
     Observer,
+    Peers,
     PrimaryStore,
     PublicKeyRepository,
+    Snapshot,
 )
 from ftrepo.journal.sqlite import SqliteJournal
 from ftrepo.keys import Algorithm, PublicKey, SigningKey
 from ftrepo.memory import InMemoryRepository
 from ftrepo.pending import PendingWrites
 from ftrepo.policy import Policy
+from ftrepo.rotation import KeyRotation
+from ftrepo.snapshot import FileSnapshot
 
 __all__ = [
     "Algorithm",
@@ -50,6 +54,7 @@ __all__ = [
     "Durability",
     "FallbackFailedError",
     "FaultTolerantRepository",
+    "FileSnapshot",
     "FtrepoError",
     "InMemoryRepository",
     "InvalidKeyError",
@@ -63,8 +68,10 @@ __all__ = [
     "KeyConflictError",
     "KeyExpiredError",
     "KeyNotFoundError",
+    "KeyRotation",
     "KeyUnavailableError",
     "Observer",
+    "Peers",
     "PendingFullError",
     "PendingWrites",
     "Policy",
@@ -77,6 +84,7 @@ __all__ = [
     "PublicKeyRepository",
     "RateLimitedError",
     "SigningKey",
+    "Snapshot",
     "SqliteJournal",
     "TimeLimitError",
     "UnsupportedAlgorithmError",

@@ -59,6 +59,7 @@ class Custody:
         policy: Policy,
         now: Clock,
         observe: Callable[[Event], None],
+        learnt: asyncio.Event,
     ) -> None:
         self._cache = cache
         self._pending = pending
@@ -67,6 +68,7 @@ class Custody:
         self._now = now
         self._observe = observe
         self.something_waits = asyncio.Event()
+        self.learnt = learnt
         self.absent = AbsentIds(ttl_s=policy.absent_ttl_s)
         self._refused: set[str] = set()
         """Keys that the primary will never have, as one `create` was told while another one, that
@@ -185,6 +187,8 @@ class Custody:
             held = self._pending.get(key.id)
             if held is not None and held.same_material(key):
                 self.confirm(key.id)
+        if added:
+            self.learnt.set()
         return added
 
     def learn_one(self, key: PublicKey, now: datetime) -> None:
@@ -200,6 +204,7 @@ class Custody:
             self._cache.unpin(key_id)
         self._journal.drop(key_id)
         self._cache.confirm(key_id)
+        self.learnt.set()
 
     def forget(self, key_id: str, reason: Literal["expired", "conflict", "shutdown"]) -> None:
         """Take note that a key will never be in the primary."""
@@ -221,6 +226,7 @@ class Custody:
             self._pending.remove(key_id)
         self._journal.drop_all(key_ids)
         self._cache.unpin_all(key_ids)
+        self.learnt.set()
 
     def drop_expired(self) -> None:
         """Let go of every expired key that waits: it will never be written."""

@@ -46,6 +46,18 @@ class ServedFromMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeersAsked:
+    """Other instances were asked for a key that memory lacks and the primary cannot be asked for.
+
+    Attributes:
+        found: whether one of them had it.
+    """
+
+    key_id: str
+    found: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flushed:
     """A batch of pending writes was confirmed by the primary.
 
@@ -163,6 +175,29 @@ class JournalRecovered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotLoaded:
+    """The keys that an earlier process had in memory are in memory again.
+
+    Attributes:
+        keys: how many unexpired ones there were.
+        age_s: how old the snapshot is.
+        corrupted: how many entries could not be trusted and are left out.
+    """
+
+    keys: int
+    age_s: float
+    corrupted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFailed:
+    """The snapshot could not be read or written; a start in an outage may find memory empty."""
+
+    operation: Literal["load", "save"]
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalFailed:
     """The journal did not do what it was asked to, or not in time.
 
@@ -186,6 +221,7 @@ Event = (
     | PrimaryFailed
     | CacheMiss
     | ServedFromMemory
+    | PeersAsked
     | Flushed
     | FlushFailed
     | PendingDropped
@@ -197,4 +233,6 @@ Event = (
     | JournalRecovered
     | JournalFailed
     | JournalKept
+    | SnapshotLoaded
+    | SnapshotFailed
 )

@@ -5,6 +5,7 @@
     create ──▶ cache ──▶ primary ──fails──▶ pending writes ──flush──▶ primary
     get    ──▶ primary ──fails or lacks it──▶ cache, pending writes     (primary-first)
     get    ──▶ cache, pending writes ──lack it──▶ primary               (cache-first)
+                           none of them can answer ──▶ other instances
 
 This file awaits and decides nothing of its own: `breaker` and `call_budget` say whether the primary
 is called, `lookup` where a key is looked for, `pending` who owns a key that it lacks and `custody`
@@ -39,16 +40,26 @@ from ftrepo.events import (
 )
 from ftrepo.failure_log import log_failure
 from ftrepo.guarded import GuardedPrimary
-from ftrepo.interface import Clock, Durability, Journal, Observer, PrimaryStore
+from ftrepo.interface import (
+    Clock,
+    Durability,
+    Journal,
+    Observer,
+    Peers,
+    PrimaryStore,
+    Snapshot,
+)
 from ftrepo.journal.guarded import GuardedJournal
 from ftrepo.lookup import Lookup
 from ftrepo.memory import InMemoryRepository
+from ftrepo.peers import PeerLookup
 from ftrepo.pending import PendingWrites
 from ftrepo.policy import Policy
 from ftrepo.reconcile import Reconciler
 from ftrepo.resilience.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from ftrepo.resilience.call_budget import CallBudget, Urgency
 from ftrepo.telemetry.logs import log_event
+from ftrepo.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
@@ -74,8 +85,8 @@ class FaultTolerantRepository:
     """A `PublicKeyRepository` in front of a primary that may fail.
 
     Use it as an async context manager: entering takes over what an earlier process has left in
-    the journal, loads the primary's keys, if it answers, and starts the background tasks; leaving
-    stops them and flushes once more.
+    the journal and the snapshot, loads the primary's keys, if it answers, and starts the background
+    tasks; leaving stops them and flushes once more.
 
     Args:
         primary: the store of record. It may fail or hang in any way; nothing but its answers
@@ -85,6 +96,10 @@ class FaultTolerantRepository:
         observers: are told of every event; by default each event is logged.
         journal: keeps pending writes where they survive the process, e.g. a `SqliteJournal`;
             `None` keeps them in memory only.
+        snapshot: keeps the keys of memory where they survive the process, e.g. a `FileSnapshot`,
+            for a start while the primary is away; `None` starts empty then.
+        peers: the other instances, which are asked for a key that nobody else can give; `None` asks
+            nobody.
         draw: returns random numbers in [0, 1), which keep instances that failed together from
             returning together.
 
@@ -109,6 +124,8 @@ class FaultTolerantRepository:
         now: Clock = _utc_now,
         observers: Sequence[Observer] = (log_event,),
         journal: Journal | None = None,
+        snapshot: Snapshot | None = None,
+        peers: Peers | None = None,
         draw: Callable[[], float] = _RANDOM.random,
     ) -> None:
         self.policy = policy = policy or Policy()
@@ -137,6 +154,13 @@ class FaultTolerantRepository:
             open_timeout_s=policy.journal_open_timeout_s,
             observe=self._observe,
         )
+        self._warm_start = WarmStart(
+            None if policy.read_policy == "primary-only" else snapshot,
+            cache=self.cache,
+            policy=policy,
+            now=now,
+            observe=self._observe,
+        )
         self._custody = Custody(
             cache=self.cache,
             pending=self.pending,
@@ -144,6 +168,7 @@ class FaultTolerantRepository:
             policy=policy,
             now=now,
             observe=self._observe,
+            learnt=self._warm_start.learnt,
         )
         self.lookup = Lookup(
             primary=primary,
@@ -153,6 +178,9 @@ class FaultTolerantRepository:
             policy=policy,
             now=now,
             observe=self._observe,
+            peers=PeerLookup(
+                peers, cache=self.cache, policy=policy, now=now, observe=self._observe
+            ),
         )
         self._reconciler = Reconciler(
             primary=primary,
@@ -163,6 +191,7 @@ class FaultTolerantRepository:
             policy=policy,
             observe=self._observe,
             draw=draw,
+            warm_start=self._warm_start,
         )
         self._running = False
 
@@ -171,6 +200,7 @@ class FaultTolerantRepository:
         # primary has already: a flush sends only what it lacks.
         await self._custody.open()
         try:
+            await self._warm_start.load()
             # A primary that is down costs one time-out here; the service starts all the same.
             await self._reconciler.start()
         except BaseException:
@@ -196,6 +226,7 @@ class FaultTolerantRepository:
             pass
         finally:
             try:
+                await self._warm_start.save()
                 await self._guarded.close(drain_s)
             finally:
                 await self._custody.close()
@@ -266,6 +297,20 @@ class FaultTolerantRepository:
         """
         self._must_run()
         return await self.lookup.get(key_id)
+
+    def at_hand(self, key_id: str) -> PublicKey | None:
+        """Return the key if memory has it, and ask nobody: the answer for other instances.
+
+        Not one that has expired, nor one that memory may not serve any more (`max_staleness_s`).
+        """
+        return self.lookup.at_hand(key_id)
+
+    async def until_settled(self, key_id: str) -> None:
+        """Wait until a key no longer waits to be written: the primary has it, or it was given up.
+
+        Returns at once if it does not wait.
+        """
+        await self.pending.until_gone(key_id)
 
     async def delete_expired(self) -> int:
         """Delete expired keys from the primary and from memory; a failure of one is no error.

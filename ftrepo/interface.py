@@ -176,3 +176,57 @@ class Journal(Protocol):
     def __len__(self) -> int:
         """Return how many keys it holds, those on their way included."""
         ...
+
+
+@runtime_checkable
+class Peers(Protocol):
+    """The other instances of a service. They must be authenticated: what they say is trusted."""
+
+    async def find(self, key_id: str) -> PublicKey | None:
+        """Ask the others for a key, all at once, and return the first that one of them has.
+
+        `None` if nobody who answered has it. Each answers from `FaultTolerantRepository.at_hand`,
+        and asks nobody in turn. Whoever does not answer may be waited for: the caller has a
+        time-out, and cancels.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a snapshot held.
+
+    Attributes:
+        keys: those that can be trusted; expired ones included.
+        at: when it was saved.
+        corrupted: for each entry that cannot be trusted, why not.
+    """
+
+    keys: tuple[PublicKey, ...]
+    at: datetime
+    corrupted: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """Where the keys of memory survive the process, for one that starts in an outage."""
+
+    async def load(self) -> Saved | None:
+        """Return what was saved last; `None` if nothing ever was.
+
+        Raises:
+            JournalError: it cannot be read, or is no snapshot.
+        """
+        ...
+
+    async def save(self, keys: Sequence[PublicKey], at: datetime) -> None:
+        """Replace what was saved, all of it or nothing.
+
+        Args:
+            keys: every key of memory.
+            at: the time now.
+
+        Raises:
+            JournalError: it cannot be written; what was saved before is still there.
+        """
+        ...

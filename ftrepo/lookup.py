@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ftrepo.interface import Clock, PrimaryStore
     from ftrepo.keys import PublicKey
     from ftrepo.memory import InMemoryRepository
+    from ftrepo.peers import PeerLookup
     from ftrepo.policy import Policy
 
     Answer = PublicKey | PrimaryUnavailableError | None
@@ -46,6 +47,7 @@ class Lookup:
         policy: the order, the time-out, and how stale memory may be.
         now: the calendar time.
         observe: is told where answers came from.
+        peers: other instances, who are asked last.
 
     Attributes:
         hits: how many calls memory has answered.
@@ -63,6 +65,7 @@ class Lookup:
         policy: Policy,
         now: Clock,
         observe: Callable[[Event], None],
+        peers: PeerLookup,
     ) -> None:
         self.hits = 0
         self.misses = 0
@@ -73,6 +76,7 @@ class Lookup:
         self._cache = cache
         self._now = now
         self._observe = observe
+        self._peers = peers
         self._read_policy = policy.read_policy
         self._timeout_s = policy.select_timeout_s
         self._staleness_max = (
@@ -99,14 +103,18 @@ class Lookup:
                 self.hits += 1
                 self._observe(ServedFromMemory(key_id=key_id, reason="unavailable"))
                 return key
-        answer = await self._answer(key_id)
+        asked_s = self._clock.time_s()
+        answer = await self._answer(key_id, asked_s)
         if answer is None or isinstance(answer, PrimaryUnavailableError):
-            return self._from_memory(key_id, answer)
+            return await self._without_the_primary(key_id, answer, asked_s)
         return answer
 
-    async def _answer(self, key_id: str) -> Answer:
+    def at_hand(self, key_id: str) -> PublicKey | None:
+        """Return an unexpired key from memory, pending ones included, if it may be served."""
+        return self._recall(key_id)
+
+    async def _answer(self, key_id: str, asked_s: float) -> Answer:
         """What the primary says, now or a moment ago, within the time-out."""
-        asked_s = self._clock.time_s()
         if self._custody.absent.has(key_id, asked_s):
             self.absent_hits += 1
             return None
@@ -150,8 +158,10 @@ class Lookup:
             self._custody.learn_one(key, now)
         return key
 
-    def _from_memory(self, key_id: str, error: PrimaryUnavailableError | None) -> PublicKey:
-        """The key from memory, since the primary has no answer."""
+    async def _without_the_primary(
+        self, key_id: str, error: PrimaryUnavailableError | None, asked_s: float
+    ) -> PublicKey:
+        """The key from memory, or from another instance, since the primary has no answer."""
         if self._read_policy != "primary-only":
             key = self._recall(key_id)
             if key is not None:
@@ -166,6 +176,10 @@ class Lookup:
             if self._read_policy == "primary-first":  # With cache-first it was counted before.
                 self.misses += 1
                 self._observe(CacheMiss(key_id=key_id))
+            if error is not None:
+                found = await self._peers.find(key_id, asked_s=asked_s)
+                if found is not None:
+                    return found
         if error is None:
             raise KeyNotFoundError(f"no store has an unexpired key {key_id!r}")
         raise KeyUnavailableError(

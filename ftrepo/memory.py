@@ -95,6 +95,34 @@ class InMemoryRepository:
             self._hold(entry)
         return True
 
+    def recall(self, keys: Iterable[PublicKey], *, at: datetime) -> int:
+        """Take keys that an earlier process held, confirmed then and not now.
+
+        Those that have expired are left out, and what memory has already stays as it is. They may
+        fill memory, and evict nothing.
+
+        Args:
+            keys: as they were saved.
+            at: when.
+
+        Returns:
+            How many were taken.
+        """
+        taken = 0
+        for key in keys:
+            if self.is_full:
+                break
+            if key.has_expired(self._now()) or self._held(key.id) is not None:
+                continue
+            self._recent.add(Entry(key, at), self._now())
+            taken += 1
+        return taken
+
+    def valid_keys(self) -> list[PublicKey]:
+        """Every unexpired key. That is no use of them."""
+        now = self._now()
+        return [entry.key for entry in self._entries() if now < entry.key.expires]
+
     def discard(self, key_id: str) -> bool:
         """Forget a key, pinned or not. Returns whether memory held it."""
         entry = self._pinned.get(key_id)

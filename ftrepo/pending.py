@@ -1,4 +1,4 @@
-"""Pending writes: keys that the primary has not confirmed yet. Pure bookkeeping, no awaiting.
+"""Pending writes: keys that the primary has not confirmed yet. Bookkeeping, without any pace.
 
 A key enters *before* its first write is tried and leaves only when the primary has confirmed it, so
 there is no moment at which a failed `create` could slip between "failed" and "remembered". Each
@@ -19,6 +19,7 @@ two flushes never send the same key.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Iterable
 from datetime import datetime
@@ -58,6 +59,7 @@ class PendingWrites:
         self._entries: dict[str, _Entry] = {}  # In the order in which a flush takes them.
         self._by_age: dict[str, _Entry] = {}  # The same, in the order in which they came.
         self._writing = 0
+        self._gone: dict[str, asyncio.Future[None]] = {}
 
     def __len__(self) -> int:
         return len(self._entries) - self._writing
@@ -156,7 +158,20 @@ class PendingWrites:
         del self._by_age[key_id]
         if entry.owner is _Owner.WRITING:
             self._writing -= 1
+        if key_id in self._gone:
+            self._gone.pop(key_id).set_result(None)
         return True
+
+    async def until_gone(self, key_id: str) -> None:
+        """Wait until a key is not held: the primary has it, or it was given up.
+
+        Returns at once if it is not held now.
+        """
+        if key_id in self._entries:
+            if key_id not in self._gone:
+                self._gone[key_id] = asyncio.get_running_loop().create_future()
+            # Several may wait for one key, and any of them may stop waiting.
+            await asyncio.shield(self._gone[key_id])
 
     def remove_if_expired(self, key_id: str, now: datetime) -> bool:
         """Let go of the key under this id if it waits and has expired. True if it was let go."""
@@ -176,5 +191,5 @@ class PendingWrites:
             if entry.owner is _Owner.WAITING and entry.key.has_expired(now)
         ]
         for key in expired:
-            del self._entries[key.id], self._by_age[key.id]
+            self.remove(key.id)
         return expired

@@ -117,6 +117,16 @@ class Policy:
         source=f"{_HOUSE}: short, as another instance may create the key meanwhile",
     )
 
+    peer_timeout_s: float | None = setting(
+        0.1,
+        unit="s",
+        above=0,
+        doc="How long other instances, where they can be asked, are waited for when memory lacks a "
+        "key and the primary cannot be asked; within select_timeout_s, which holds for both "
+        "together. `none` asks nobody.",
+        source=f"{_HOUSE}: a hundred round trips within a data centre",
+    )
+
     flush_interval_s: float = setting(
         1.0,
         unit="s",
@@ -215,6 +225,42 @@ class Policy:
         "answer is 'unavailable', never 'unknown key'. `none` serves it until it expires. Smaller "
         "values honour a revocation sooner and survive shorter outages.",
         source="the operator's choice between revocation and availability; off by default",
+    )
+
+    snapshot_interval_s: float | None = setting(
+        60.0,
+        unit="s",
+        above=0,
+        doc="How soon, at the latest, a new key in memory is also in the snapshot, where there is "
+        "one; a start reads it, so that a service which starts in an outage is not empty. `none` "
+        "neither writes nor reads one.",
+        source=f"{_HOUSE}: a tenth of publish_lead_s, and little writing",
+    )
+    snapshot_timeout_s: float = setting(
+        2.0,
+        unit="s",
+        above=0,
+        doc="How long the start waits for the snapshot; past it memory is loaded from the primary "
+        "alone.",
+        source=f"{_HOUSE}: 10,000 keys are read in a tenth of that",
+    )
+
+    publish_lead_s: float = setting(
+        600.0,
+        unit="s",
+        least=0,
+        doc="How long a new key is published before tokens are signed with it, so that every "
+        "instance has it in memory by then. Cut to what the keys' lifetime leaves. 0 signs with a "
+        "new key at once. The key of a starting instance has no older one before it, and is used "
+        "at once.",
+        source=f"{_HOUSE}: twice refresh_interval_s",
+    )
+    sign_when_committed: bool = setting(
+        True,
+        doc="Whether a new key waits until the primary has it, for as long as the older one may "
+        "sign. A key that no other instance can find signs tokens that most of them refuse. Where "
+        "pending_writes = false nothing waits.",
+        source=f"{_HOUSE}: an outage then stops no verifier before the older key is too old",
     )
 
     breaker: bool = setting(
@@ -391,48 +437,3 @@ class Policy:
 def settings_table() -> list[Setting]:
     """Return name, default, unit, allowed values, meaning and source of every setting."""
     return settings.table(Policy)
-
-
-def named_policies() -> dict[str, Policy]:
-    """Return the policies that have a name.
-
-    `default` is `Policy()`. `cache-first` also reads from memory first. `primary-only` is the
-    service without any fault tolerance, as a baseline: its time-outs are 30 s, the default wait
-    of SQLAlchemy's pool, since asyncpg has no time-out at all; and no call is refused.
-    """
-    return {
-        "default": Policy(),
-        "cache-first": Policy(read_policy="cache-first"),
-        "primary-only": Policy(
-            read_policy="primary-only",
-            write_order="primary-only",
-            pending_writes=False,
-            insert_timeout_s=30.0,
-            select_timeout_s=30.0,
-            delete_timeout_s=30.0,
-            load_timeout_s=30.0,
-            calls_in_flight_max=1_000_000,
-            absent_ttl_s=0.0,
-            drain_timeout_s=0.0,
-            refresh_interval_s=None,
-            breaker=False,
-        ),
-    }
-
-
-def policy_named_or_file(text: str) -> Policy:
-    """Return the named policy, or the one in the TOML file at this path.
-
-    Raises:
-        PolicyError: neither exists (the message lists the names), or the file is not a policy.
-    """
-    named = named_policies()
-    if text in named:
-        return named[text]
-    path = Path(text)
-    if path.suffix == ".toml" or path.exists():
-        return Policy.from_toml(path)
-    raise PolicyError(
-        f"no policy is named {text!r}, and there is no such file; "
-        f"the named policies are {', '.join(named)}"
-    )

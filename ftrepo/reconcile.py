@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ftrepo.memory import InMemoryRepository
     from ftrepo.pending import PendingWrites
     from ftrepo.policy import Policy
+    from ftrepo.warm_start import WarmStart
 
 _log = logging.getLogger("ftrepo")
 
@@ -92,6 +93,7 @@ class Reconciler:
         policy: the paces and time-outs.
         observe: is told of what was done.
         draw: returns random numbers in [0, 1), for pauses after a recovery.
+        warm_start: the snapshot of memory, which is written in the background.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Reconciler:
         policy: Policy,
         observe: Callable[[Event], None],
         draw: Callable[[], float],
+        warm_start: WarmStart,
     ) -> None:
         self._primary = primary
         self._guarded = guarded
@@ -114,6 +117,7 @@ class Reconciler:
         self._policy = policy
         self._observe = observe
         self._draw = draw
+        self._warm_start = warm_start
         self._tasks: list[asyncio.Task[None]] = []
         self._flushing = asyncio.Lock()
         self._batch_max = policy.flush_batch_max
@@ -135,6 +139,8 @@ class Reconciler:
             bodies["refresh"] = partial(self._refresh_forever, loaded=loaded)
             if isinstance(self._primary, ChangeFeed):
                 bodies["listen"] = partial(self._listen_forever, self._primary)
+        if self._warm_start.is_kept:
+            bodies["snapshot"] = self._warm_start.save_forever
         if self._guarded.breaker is not None:
             bodies["probe"] = self._probe_forever
         for name, body in bodies.items():

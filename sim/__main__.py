@@ -12,21 +12,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ftrepo.designs import named_policies, policy_named_or_file
 from ftrepo.errors import PolicyError
-from ftrepo.policy import Policy, named_policies, policy_named_or_file
-from sim import real_time
+from ftrepo.policy import Policy
+from sim import real_time, review_command, sweep_command, tune_command
 from sim.arguments import (
     add_policy,
+    add_precision,
     add_seed_and_workers,
     add_world,
     console,
     count,
+    policy_name,
     positive,
     progress_bar,
+    wanted_precision,
     warn_of_many_requests,
     world_scenario,
 )
 from sim.study.experiment import REPLICATIONS, Experiment, experiment
+from sim.study.precision import FIRST, LOOK_AHEAD
 from sim.world.errors import InputError
 from sim.world.scenario_file import load_scenario, named_scenarios
 
@@ -137,18 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     drill.set_defaults(command=_drill)
 
     real_time.add_commands(commands)
+    sweep_command.add_command(commands)
+    tune_command.add_command(commands)
 
-    review = commands.add_parser("review", help="execute the notebooks into a page to decide from")
-    review.add_argument("--out", type=Path, default=Path("build/review"), metavar="DIR")
-    review.add_argument(
-        "--notebooks",
-        type=Path,
-        default=Path("notebooks"),
-        metavar="DIR",
-        help="default: %(default)s",
-    )
-    review.add_argument("--fast", action="store_true", help="fewer replications, for a first look")
-    review.set_defaults(command=_review)
+    review_command.add_command(commands)
     return parser
 
 
@@ -162,6 +159,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="independent runs of each policy; intervals need 2 or more; default: %(default)s",
     )
+    add_precision(study)
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     output.add_argument("--out", type=Path, metavar="DIR", help="write figures, Parquet and CSV")
@@ -170,7 +168,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from sim.show import as_json, tables
 
-    policies = {_policy_name(options.policy): policy_named_or_file(options.policy)}
+    policies = {policy_name(options.policy): policy_named_or_file(options.policy)}
     name = next(iter(policies))
     study = _study(options, policies)
     if options.json:
@@ -255,33 +253,21 @@ def _drill(options: argparse.Namespace) -> int:
     return 1 if any(outcome.missed() for outcome in outcomes) else 0
 
 
-def _review(options: argparse.Namespace) -> int:
-    from sim.show.review import ReviewError, build_review
-
-    notebooks = sorted(options.notebooks.glob("*.ipynb"))
-    if not notebooks:
-        raise InputError(f"{options.notebooks}: there are no notebooks here")
-    screen = console()
-    try:
-        index = build_review(notebooks, options.out, fast=options.fast, progress=screen)
-    except ReviewError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.index is not None:
-            print(f"the review, with the failed pages marked, is in {error.index}", file=sys.stderr)
-        return 1
-    screen.print(f"the review is in {index}")
-    return 0
-
-
 def _study(options: argparse.Namespace, policies: dict[str, Policy]) -> Experiment:
     scenario = world_scenario(options)
-    warn_of_many_requests(scenario, options, runs=len(policies) * options.replications)
+    # Of one policy its figure, of several the differences to the first.
+    to = next(iter(policies)) if len(policies) > 1 else None
+    precision = wanted_precision(options.precision, difference_to=to)
+    replications = max(options.replications, FIRST + LOOK_AHEAD if precision else 0)
+    warn_of_many_requests(scenario, options, runs=len(policies) * replications)
     with progress_bar(scenario.name) as progress:
         return experiment(
             scenario,
             policies,
             seed=options.seed,
             replications=options.replications,
+            precision=precision,
+            replications_max=options.replications_max,
             workers=options.workers,
             progress=progress,
         )
@@ -308,16 +294,12 @@ def _print_study(options: argparse.Namespace, study: Experiment, table: object) 
         screen.print(f"figures as JSON in {options.json}", style="dim")
 
 
-def _policy_name(text: str) -> str:
-    return text if text in named_policies() else Path(text).stem
-
-
 def _distinct_policies(texts: Sequence[str]) -> dict[str, Policy]:
     if len(texts) < 2:
         raise InputError("compare needs --policy at least twice; for one policy there is `run`")
     policies: dict[str, Policy] = {}
     for text in texts:
-        name = _policy_name(text)
+        name = policy_name(text)
         if name in policies:
             raise InputError(f"--policy {text}: another policy is called {name!r} already")
         policies[name] = policy_named_or_file(text)

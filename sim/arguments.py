@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftrepo.policy import named_policies
+from ftrepo.designs import named_policies
+from sim.measures import MEASURES
+from sim.study.precision import REPLICATIONS_MAX, Precision
 from sim.world.access_log import read_access_log
 from sim.world.errors import InputError
 from sim.world.outage_trace import read_trace
@@ -27,10 +29,13 @@ MANY_REQUESTS = 10_000_000
 """From so many on it is worth saying beforehand that a study will take long."""
 
 
-def add_scenario(parser: argparse.ArgumentParser) -> None:
+def add_scenario(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add the argument that names a scenario."""
     parser.add_argument(
-        "scenario", metavar="SCENARIO", help="a name (see `python -m sim scenarios`) or a TOML file"
+        "scenario",
+        metavar="SCENARIO",
+        nargs="?" if optional else None,
+        help="a name (see `python -m sim scenarios`) or a TOML file",
     )
 
 
@@ -44,15 +49,25 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_world(parser: argparse.ArgumentParser) -> None:
-    """Add a scenario, and what may take the place of its outages, traffic and primary."""
-    add_scenario(parser)
+def add_world(
+    parser: argparse.ArgumentParser, *, optional: bool = False, several_traces: bool = False
+) -> None:
+    """Add a scenario, and what may take the place of its outages, traffic and primary.
+
+    Args:
+        parser: of the command.
+        optional: whether the command does something without a scenario, too.
+        several_traces: whether `--outages` may be repeated.
+    """
+    add_scenario(parser, optional=optional)
     world = parser.add_argument_group("your own world")
     world.add_argument(
         "--outages",
         type=Path,
+        action="append" if several_traces else "store",
         metavar="FILE.csv",
-        help="a recorded trace (start_time,end_time,status), in place of the scenario's outages",
+        help="a recorded trace (start_time,end_time,status), in place of the scenario's outages"
+        + ("; may be repeated, for one world each" if several_traces else ""),
     )
     world.add_argument(
         "--full-outage",
@@ -89,6 +104,59 @@ def add_seed_and_workers(parser: argparse.ArgumentParser) -> Any:
         "--workers", type=count, metavar="N", help="processes; default: one for each processor"
     )
     return study
+
+
+def add_precision(study: Any) -> None:
+    """Add to a study's group of options how narrow its intervals must be."""
+    study.add_argument(
+        "--precision",
+        type=width,
+        action="append",
+        default=[],
+        metavar="MEASURE=HALF_WIDTH",
+        help="add runs until the interval is so narrow: availability=0.001, or 5%% for a share of "
+        "the mean; may be repeated; of several policies it means the paired differences",
+    )
+    study.add_argument(
+        "--replications-max",
+        type=count,
+        default=REPLICATIONS_MAX,
+        metavar="N",
+        help="where --precision gives up; default: %(default)s",
+    )
+
+
+def wanted_precision(
+    widths: Sequence[tuple[str, float, bool]], *, difference_to: str | None
+) -> list[Precision]:
+    """Return what --precision asks for.
+
+    Args:
+        widths: as `width` reads them.
+        difference_to: the policy that differences are taken to; `None` for the figures themselves.
+
+    Raises:
+        InputError: there is no such measure.
+    """
+    known = [each.name for each in MEASURES]
+    precision = []
+    for measure, most, relative in widths:
+        if measure not in known:
+            raise InputError(f"--precision {measure}: the measures are {', '.join(known)}")
+        precision.append(
+            Precision(
+                measure=measure,
+                half_width=None if relative else most,
+                relative=most if relative else None,
+                difference_to=difference_to,
+            )
+        )
+    return precision
+
+
+def policy_name(text: str) -> str:
+    """Return what a policy is called in tables: its name, or that of its file."""
+    return text if text in named_policies() else Path(text).stem
 
 
 def world_scenario(options: argparse.Namespace) -> Scenario:
@@ -185,6 +253,16 @@ def positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
     return number
+
+
+def width(text: str) -> tuple[str, float, bool]:
+    """Read MEASURE=HALF_WIDTH: the measure, the width, and if that is a share of the mean (%)."""
+    measure, separator, most = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not MEASURE=HALF_WIDTH")
+    relative = most.endswith("%")
+    number = positive(most.removesuffix("%"))
+    return measure, number / 100 if relative else number, relative
 
 
 def _whole_number(text: str, *, least: int) -> int:

@@ -8,7 +8,9 @@ share one retry budget, if the scenario has one, as if they called through one g
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from ftrepo.errors import KeyNotFoundError, KeyUnavailableError
 from ftrepo.keys import PublicKey
 from ftrepo.resilience import Retry, RetryBudget
 from sim.history import GetOutcome
+from sim.instance import KILLED
 from sim.world.callers import Closed
 from sim.world.primary import CALL_DRAW
 from sim.world.requests import Request, Requests, requests_of_client
@@ -23,7 +26,10 @@ from sim.world.requests import Request, Requests, requests_of_client
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ftrepo.fault_tolerant import FaultTolerantRepository
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sim.instance import Instance
     from sim.recorder import Recorder
     from sim.stage import RunClock
     from sim.world.condense import Timeline
@@ -32,8 +38,7 @@ if TYPE_CHECKING:
     from sim.world.scenario import Scenario
     from sim.world.streams import Streams
 
-KILLED = "the instance was killed"
-"""Why a call was cancelled that died with the instance."""
+_AT_ONCE = 1_024
 
 _WORTH_REPEATING = (GetOutcome.UNAVAILABLE, GetOutcome.GAVE_UP, GetOutcome.ERROR)
 
@@ -55,11 +60,12 @@ class Callers:
         streams: the run's random numbers.
         timeline: when it happens.
         issuers: whose tokens they hold.
-        repository: returns the instance that answers now; `None` while it starts.
+        balance: returns the instance that an attempt is sent to, for a number in [0, 1); `None`
+            if there is none.
         recorder: takes note of what they come away with.
 
     Attributes:
-        under_way: the requests that have no answer yet.
+        under_way: how many requests have no answer yet.
     """
 
     def __init__(
@@ -70,10 +76,10 @@ class Callers:
         streams: Streams,
         timeline: Timeline,
         issuers: Sequence[Issuer],
-        repository: Callable[[], FaultTolerantRepository | None],
+        balance: Callable[[float], Instance | None],
         recorder: Recorder,
     ) -> None:
-        self.under_way: set[asyncio.Task[None]] = set()
+        self.under_way = 0
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._scenario = scenario
@@ -82,14 +88,16 @@ class Callers:
         self._streams = streams
         self._duration_s = timeline.duration_s
         self._issuers = issuers
-        self._repository = repository
+        self._balance = balance
         self._recorder = recorder
         ratio = scenario.caller.retry_budget_ratio
         self._budget = None if ratio is None else RetryBudget(ratio=ratio, per_s_min=0.0)
         self._made = 0
+        self._skew_max = timedelta(seconds=2 * scenario.service.clock_skew_max_s)
         self._clients: list[asyncio.Task[None]] = []
-        self._arrivals_s = scenario.draw_arrivals(streams, timeline).tolist()
-        self._requests = Requests(scenario, streams.generator, len(self._arrivals_s))
+        arrivals_s = scenario.draw_arrivals(streams, timeline)
+        self._arrivals_s = _one_by_one(arrivals_s)
+        self._requests = iter(Requests(scenario, streams.generator, len(arrivals_s)))
 
     def begin(self) -> None:
         """Let them come from now on."""
@@ -100,26 +108,21 @@ class Callers:
                 for number in range(traffic.clients)
             ]
         else:
-            self._next_arrival(0)
+            self._next_arrival()
 
     def end(self) -> None:
         """Send everybody away."""
         for client in self._clients:
             client.cancel()
 
-    def die_with_the_instance(self) -> None:
-        """Cut off every request, as the death of the instance that works on it does."""
-        for call in self.under_way:
-            call.cancel(KILLED)
+    def _next_arrival(self) -> None:
+        moment_s = next(self._arrivals_s, None)
+        if moment_s is not None:
+            self._loop.call_at(self._clock.loop_time(moment_s), self._arrive)
 
-    def _next_arrival(self, number: int) -> None:
-        if number < len(self._arrivals_s):
-            moment_s = self._clock.loop_time(self._arrivals_s[number])
-            self._loop.call_at(moment_s, self._arrive, number)
-
-    def _arrive(self, number: int) -> None:
-        self._next_arrival(number + 1)
-        self._make(self._requests[number])
+    def _arrive(self) -> None:
+        self._next_arrival()
+        self._make(next(self._requests))
 
     async def _be_client(self, population: Closed, number: int) -> None:
         requests = requests_of_client(self._scenario, self._streams, number)
@@ -136,10 +139,9 @@ class Callers:
         number, self._made = self._made, self._made + 1
         if wanted is None:
             return None
-        call = self._loop.create_task(self._ask(number, request, wanted))
-        self.under_way.add(call)
-        call.add_done_callback(self.under_way.discard)
-        return call
+        self.under_way += 1
+        # Nobody else has to hold this task: the timer of its deadline or of its pause does.
+        return self._loop.create_task(self._ask(number, request, wanted))
 
     def _wanted(self, request: Request) -> PublicKey | str | None:
         """The key that this caller's token was signed with, or the id that a forger made up."""
@@ -156,7 +158,8 @@ class Callers:
         patience_s = self._settings.patience_s
         until_s = None if patience_s is None else started_s + patience_s
         eligible = isinstance(wanted, PublicKey)
-        attempt = partial(self._attempt, iter(request.luck), wanted, until_s)
+        luck = zip(request.luck, request.balance, strict=True)
+        attempt = partial(self._attempt, number, luck, wanted, until_s)
         try:
             outcome = await self._with_retries(attempt, request)
         except _FailedAttemptError as failed:
@@ -170,6 +173,7 @@ class Callers:
             outcome = GetOutcome.RIGHT
         latency_s = self._clock.time() - started_s
         self._recorder.gets.append((number, started_s, latency_s, outcome, eligible))
+        self.under_way -= 1
 
     async def _with_retries(
         self, attempt: Callable[[], Awaitable[GetOutcome]], request: Request
@@ -187,7 +191,11 @@ class Callers:
         return await retry.call(attempt)
 
     async def _attempt(
-        self, luck: Iterator[CallDraw], wanted: PublicKey | str, until_s: float | None
+        self,
+        number: int,
+        luck: Iterator[tuple[CallDraw, float]],
+        wanted: PublicKey | str,
+        until_s: float | None,
     ) -> GetOutcome:
         """Make one attempt, and note it if callers make several.
 
@@ -195,12 +203,17 @@ class Callers:
             _FailedAttemptError: it is worth another.
             asyncio.CancelledError: the instance was killed.
         """
-        CALL_DRAW.set(next(luck))
+        call_draw, balance = next(luck)
+        CALL_DRAW.set(call_draw)
         started_s = self._clock.time()
         deadline_s = self._settings.deadline_s
         if until_s is not None:
             deadline_s = max(0.0, min(deadline_s, until_s - started_s))
-        outcome = await self._get(wanted, deadline_s)
+        instance = self._balance(balance)
+        outcome = await self._get(instance, wanted, deadline_s)
+        if outcome is not GetOutcome.RIGHT and isinstance(wanted, PublicKey):
+            since_s = math.nan if instance is None else instance.started_s
+            self._recorder.failed[number] = (wanted.id, since_s)
         if self._settings.attempts_max > 1:
             latency_s = self._clock.time() - started_s
             self._recorder.attempts.append((started_s, latency_s, outcome))
@@ -208,14 +221,17 @@ class Callers:
             raise _FailedAttemptError(outcome)
         return outcome
 
-    async def _get(self, wanted: PublicKey | str, deadline_s: float) -> GetOutcome:
-        repository, task = self._repository(), asyncio.current_task()
-        if repository is None:
+    async def _get(
+        self, instance: Instance | None, wanted: PublicKey | str, deadline_s: float
+    ) -> GetOutcome:
+        task = asyncio.current_task()
+        if instance is None:
             return GetOutcome.UNAVAILABLE
         assert task is not None
         timer = self._loop.call_later(deadline_s, task.cancel)
+        instance.calls.add(task)
         try:
-            key = await repository.get(wanted if isinstance(wanted, str) else wanted.id)
+            key = await instance.repository.get(wanted if isinstance(wanted, str) else wanted.id)
         except KeyUnavailableError:
             return GetOutcome.UNAVAILABLE
         except KeyNotFoundError:
@@ -229,8 +245,19 @@ class Callers:
             return GetOutcome.ERROR
         finally:
             timer.cancel()
-        right = (key is wanted or key == wanted) and not key.has_expired(self._clock.now())
+            instance.calls.discard(task)
+        right = (key is wanted or key == wanted) and not self._is_long_expired(key)
         return GetOutcome.RIGHT if right else GetOutcome.WRONG
+
+    def _is_long_expired(self, key: PublicKey) -> bool:
+        """Whether a key has expired by more than the clocks of maker and server may be off."""
+        return key.has_expired(self._clock.now() - self._skew_max)
+
+
+def _one_by_one(moments: NDArray[np.float64]) -> Iterator[float]:
+    """Plain numbers of an array that is too long to be made a list of."""
+    for start in range(0, len(moments), _AT_ONCE):
+        yield from moments[start : start + _AT_ONCE].tolist()
 
 
 def _is_worth_repeating(error: Exception) -> bool:

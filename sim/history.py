@@ -53,7 +53,7 @@ class BreakerCode(enum.IntEnum):
 
 
 class KeyEnd(enum.IntEnum):
-    """Where an acknowledged key of the observed instance ended up."""
+    """Where an acknowledged key of an observed instance ended up."""
 
     COMMITTED = 0
     """In the primary."""
@@ -83,6 +83,41 @@ class Gets:
     latency_s: Floats
     outcome: Codes
     eligible: Flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """One row for each request that counts for availability and failed, in their order.
+
+    What is said of an instance is said of the one that the last attempt was sent to.
+
+    Attributes:
+        at_s: when the request was made.
+        latency_s: how long the caller waited.
+        outcome: a `GetOutcome`, never `RIGHT`.
+        committed_s: when the primary had the key; NaN if it never did.
+        started_s: when the process of the instance began; NaN if none was ready to be asked.
+        first_key: whether the key was the first that a process made.
+    """
+
+    at_s: Floats
+    latency_s: Floats
+    outcome: Codes
+    committed_s: Floats
+    started_s: Floats
+    first_key: Flags
+
+    @classmethod
+    def none(cls) -> Failures:
+        """Return those of a run in which nothing failed."""
+        return cls(
+            at_s=np.zeros(0),
+            latency_s=np.zeros(0),
+            outcome=np.zeros(0, dtype=np.uint8),
+            committed_s=np.zeros(0),
+            started_s=np.zeros(0),
+            first_key=np.zeros(0, dtype=np.bool_),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,23 +176,27 @@ class Keys:
         acknowledged_s: when `create` returned.
         settled_s: when the primary had committed it, or it expired before; NaN if neither
             happened in the run.
+        visible_s: the first moment at which every instance could answer for it: of a single one
+            the acknowledgement, of several when the primary had it and could be read; NaN if that
+            did not happen.
         end: a `KeyEnd`.
     """
 
     acknowledged_s: Floats
     settled_s: Floats
+    visible_s: Floats
     end: Codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """The state of the observed instance over time: at a fixed pace, and at each change of pending.
+    """The state of the service over time: at a fixed pace, and at each change of pending.
 
     Attributes:
         at_s: when.
-        cache_entries: keys in memory.
-        cache_bytes: their memory, estimated.
-        pending: keys acknowledged and not yet confirmed by the primary.
+        cache_entries: keys in memory, of the instance that has most.
+        cache_bytes: their memory, estimated; likewise.
+        pending: keys acknowledged and not yet confirmed by the primary, of all instances.
         oldest_pending_age_s: for how long the oldest of them has waited; zero if none.
     """
 
@@ -189,7 +228,8 @@ class History:
         outages: start and end of each, shape (n, 2).
         attempts_s: when each call reached the primary, refused ones included; sorted.
         attempts: those of the callers; `None` if each request was one.
-        breaker: the changes of the breaker in front of the primary.
+        breaker: the changes of the breaker of the first instance.
+        failures: the failed requests of `gets` once more, and what their instance lacked.
     """
 
     warmup_s: float
@@ -203,6 +243,7 @@ class History:
     spans: tuple[Span, ...] = field(default=())
     attempts: Attempts | None = None
     breaker: BreakerChanges = field(default_factory=BreakerChanges.none)
+    failures: Failures = field(default_factory=Failures.none)
 
     def weights(self, at_s: Floats) -> Floats:
         """How much real time a second of the run stands for, at each of these moments."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.causes import CAUSE_WORDS, failed_share, measure_of
 from sim.history import CreateOutcome, Flags, Floats, GetOutcome, History, KeyEnd
 from sim.overload import (
     attempts_per_request,
@@ -84,6 +85,17 @@ def _sync_lag(q: float) -> Callable[[History], float]:
     return compute
 
 
+def _visibility_lag(q: float) -> Callable[[History], float]:
+    def compute(history: History) -> float:
+        keys = history.keys
+        counted = (keys.acknowledged_s >= history.warmup_s) & ~np.isnan(keys.visible_s)
+        acknowledged_s = keys.acknowledged_s[counted]
+        lags_s = keys.visible_s[counted] - acknowledged_s
+        return weighted_quantile(lags_s, history.weights(acknowledged_s), q)
+
+    return compute
+
+
 def _get_latency(q: float) -> Callable[[History], float]:
     def compute(history: History) -> float:
         counted, gets = _counted(history), history.gets
@@ -144,9 +156,23 @@ MEASURES: tuple[Measure, ...] = (
     Measure("availability", str(availability.__doc__), availability, "share"),
     Measure("availability_time", str(availability_time.__doc__), availability_time, "share"),
     Measure("create_availability", str(create_availability.__doc__), create_availability, "share"),
+    *(
+        Measure(measure_of(cause), f"Share of eligible `get` calls: {words}.", failed_share(cause))
+        for cause, words in CAUSE_WORDS.items()
+    ),
     Measure("sync_lag_p50_s", "Median time from acknowledged to committed.", _sync_lag(0.50)),
     Measure("sync_lag_p99_s", "99th percentile of the same.", _sync_lag(0.99)),
     Measure("sync_lag_max_s", "The longest time from acknowledged to committed.", _sync_lag(1.0)),
+    Measure(
+        "visibility_lag_p99_s",
+        "99th percentile of the time from acknowledged until every instance could answer for it.",
+        _visibility_lag(0.99),
+    ),
+    Measure(
+        "visibility_lag_max_s",
+        "The longest time from acknowledged until every instance could answer for it.",
+        _visibility_lag(1.0),
+    ),
     Measure("cache_entries_max", "The most keys in memory.", _largest("cache_entries")),
     Measure("cache_bytes_max", "The most memory they took, estimated.", _largest("cache_bytes")),
     Measure("pending_max", "The most keys pending at once.", _largest("pending")),

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftrepo.designs import policy_named_or_file
 from ftrepo.errors import FtrepoError
-from ftrepo.policy import policy_named_or_file
 from sim.arguments import add_policy, add_scenario, console, count, positive, seed
 from sim.world.errors import InputError
 from sim.world.scenario_file import load_scenario, with_primary

@@ -7,6 +7,7 @@ time; `sim.play` has what plays around it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ftrepo.policy import Policy
 from sim.history import History
@@ -54,19 +55,28 @@ def run(
 
     Raises:
         InputError: an interval of the policy is too long for the condensed timeline.
+        RuntimeError: some task of the run failed, and nobody was there to be told. Its cause says
+            why.
     """
     streams = Streams(seed, replication)
     timeline = scenario.timeline(scenario.draw_outages(streams))
     if timeline.duration_s < timeline.real_duration_s:
-        _check_memory(policy)
+        check_memory(policy)
 
     async def main(loop: VirtualTimeLoop) -> History:
+        unawaited: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: unawaited.append(context))
         clock = RunClock(loop)
         stage = SimulatedStage(loop, clock, scenario, timeline, streams)
         play = Play(
             stage, clock, scenario=scenario, policy=policy, streams=streams, timeline=timeline
         )
-        return await play.play()
+        history = await play.play()
+        if unawaited:
+            # Whoever failed was missing from the rest of the run: its figures mean nothing.
+            message = unawaited[0].get("message", "an error that nobody awaited")
+            raise RuntimeError(f"in the run: {message}") from unawaited[0].get("exception")
+        return history
 
     return Result(
         scenario=scenario,
@@ -78,8 +88,12 @@ def run(
     )
 
 
-def _check_memory(policy: Policy) -> None:
-    """Refuse a policy for which condensing would bias the figures; see `sim.world.condense`."""
+def check_memory(policy: Policy) -> None:
+    """Refuse a policy for which condensing would bias the figures; see `sim.world.condense`.
+
+    Raises:
+        InputError: names the interval that is too long.
+    """
     for name in (
         "refresh_interval_s",
         "expiry_interval_s",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from sim.world.announcements import AnnouncingPrimary
 from sim.world.issuers import EPOCH
 from sim.world.primary import SimulatedPrimary
+from sim.world.streams import of_instance
 
 if TYPE_CHECKING:
     from ftrepo.interface import PrimaryStore
@@ -36,17 +37,17 @@ class RunClock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop_time = loop.time
         self._began_s: float | None = None
         self._now_s, self._now = 0.0, EPOCH
 
     def begin(self) -> None:
         """Let the run begin now."""
-        self._began_s = self._loop.time()
+        self._began_s = self._loop_time()
 
     def time(self) -> float:
         """Seconds since the run began."""
-        return 0.0 if self._began_s is None else self._loop.time() - self._began_s
+        return 0.0 if self._began_s is None else self._loop_time() - self._began_s
 
     def loop_time(self, moment_s: float) -> float:
         """The loop's own time at a moment of the run."""
@@ -77,13 +78,12 @@ class Ledger:
 class Stage(Protocol):
     """A primary that fails on schedule, in the time of a clock."""
 
-    @property
-    def store(self) -> PrimaryStore:
-        """The primary as the repository sees it: faults and all."""
+    def store(self, instance: int) -> PrimaryStore:
+        """The primary as one instance of the service sees it, by number: faults and all."""
         ...
 
     async def publish(self, keys: Sequence[PublicKey]) -> None:
-        """Store keys past all faults of this instance: what others publish."""
+        """Store keys past all faults: what others publish."""
         ...
 
     async def begin(self) -> None:
@@ -115,7 +115,8 @@ class SimulatedStage:
         streams: Streams,
     ) -> None:
         kind = AnnouncingPrimary if scenario.primary.announces else SimulatedPrimary
-        self.store = kind(
+        self._streams = streams
+        self._primary = kind(
             loop,
             scenario.primary,
             outages=timeline.outages,
@@ -123,14 +124,22 @@ class SimulatedStage:
             now=clock.now,
         )
 
+    def store(self, instance: int) -> PrimaryStore:
+        """The primary through a pool of this instance's own."""
+        if instance == 0:
+            return self._primary
+        rng = self._streams.generator(of_instance("primary", instance))
+        return self._primary.for_another_instance(rng)
+
     async def publish(self, keys: Sequence[PublicKey]) -> None:
         """Store keys at once."""
         for key in keys:
-            self.store.commit(key)
+            self._primary.commit(key)
 
     async def begin(self) -> None:
         """Nothing is to be done: the simulated primary knows its schedule."""
 
     async def end(self) -> Ledger:
         """Tell what happened."""
-        return Ledger(committed_s=self.store.committed_s, attempts_s=self.store.attempts_s)
+        primary = self._primary
+        return Ledger(committed_s=primary.committed_s, attempts_s=primary.attempts_s)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ftrepo import FaultTolerantRepository, FileSnapshot, InMemoryRepository, Policy
 from sim.loop import VirtualTimeLoop, run_virtual
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -55,6 +58,31 @@ def test_the_examples_of_resilience_run() -> None:
         assert names["health"][0]["name"] == "billing/acme"
 
     run_virtual(main)
+
+
+def test_the_examples_of_a_fleet_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation signs with a key that its repository has, and the disk holds what it should."""
+    monkeypatch.chdir(tmp_path)
+    Path("policy.toml").write_text("publish_lead_s = 300\n", encoding="utf-8")
+
+    async def main() -> None:
+        primary = InMemoryRepository(now=lambda: datetime.now(UTC))
+        rotating, keeping, asking = programs("fleet.md")
+        async with FaultTolerantRepository(primary) as repository:
+            names: dict[str, Any] = {"repository": repository, "payload": b"a token"}
+            await run_all([rotating], names)
+            names["renewing"].cancel()
+            current = names["rotation"].current
+            assert (await repository.get(current.public.id)) == current.public
+            assert names["signature"]
+        names |= {"primary": primary, "policy": Policy(), "folder": tmp_path}
+        await run_all([keeping, asking], names)
+        saved = await FileSnapshot(tmp_path / "keys.snapshot").load()
+        assert saved is not None
+        assert len(saved.keys) == 2
+        assert (tmp_path / "journal.sqlite").exists()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

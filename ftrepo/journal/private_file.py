@@ -31,7 +31,7 @@ def make_private(path: Path) -> Identity:
     """
     if path.parent.stat().st_mode & stat.S_IWOTH:
         raise JournalError(
-            f"anybody may write to {path.parent}, so a journal there could hold anybody's keys; "
+            f"anybody may write to {path.parent}, so a file there could hold anybody's keys; "
             "use a folder of the service's own"
         )
     try:
@@ -39,7 +39,7 @@ def make_private(path: Path) -> Identity:
     except FileExistsError:
         pass
     else:
-        _synchronise(path.parent)
+        synchronise(path.parent)
     for suffix in SUFFIXES:
         with suppress(FileNotFoundError):
             _check(path.with_name(path.name + suffix))
@@ -54,7 +54,7 @@ def identity_of(found: os.stat_result) -> Identity:
 def _check(path: Path) -> os.stat_result:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
-        raise JournalError(f"{path} is not a plain file; give the journal another path")
+        raise JournalError(f"{path} is not a plain file; give another path")
     if hasattr(os, "geteuid"):
         if found.st_uid != os.geteuid():
             raise JournalError(f"{path} belongs to user {found.st_uid}, not to this process")
@@ -68,7 +68,7 @@ def _check(path: Path) -> os.stat_result:
     return found
 
 
-def _synchronise(folder: Path) -> None:
+def synchronise(folder: Path) -> None:
     """Make the names in a folder durable, where the system can do that."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

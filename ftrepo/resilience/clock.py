@@ -62,7 +62,9 @@ class RunningClock:
             loop = asyncio.get_running_loop()
             self._loop = weakref.ref(loop)
             self._clock = clock_of(loop)
-        return self._clock()
+        clock = self._clock
+        # A loop with a clock of its own is at hand: it need not be found again.
+        return loop.time() if clock is running_loop_time_s else clock()
 
 
 def no_loop() -> None:

@@ -18,11 +18,14 @@ from ftrepo.events import (
     JournalKept,
     JournalRecovered,
     KeyCreated,
+    PeersAsked,
     PendingDropped,
     PrimaryFailed,
     Refreshed,
     RetryScheduled,
     ServedFromMemory,
+    SnapshotFailed,
+    SnapshotLoaded,
 )
 from ftrepo.interface import Durability
 from ftrepo.resilience.breaker import BreakerState
@@ -84,6 +87,12 @@ SERVED_FROM_MEMORY = _counter(
     "Answers to get that memory gave in the primary's place, by why.",
     reason=("unavailable", "unknown to the primary"),
 )
+PEERS_ASKED = _counter(
+    "ftrepo.peers.asked",
+    "{question}",
+    "Keys that other instances were asked for, by what came of it.",
+    outcome=("found", "not found"),
+)
 FLUSHES = _counter(
     "ftrepo.flushes",
     "{batch}",
@@ -111,6 +120,18 @@ JOURNAL_FAILURES = _counter(
     "{call}",
     "Calls to the journal that failed or came too late.",
     operation=("append", "close", "remove"),
+)
+SNAPSHOT_FAILURES = _counter(
+    "ftrepo.snapshot.failures",
+    "{call}",
+    "Calls to the snapshot of memory that failed or came too late.",
+    operation=("load", "save"),
+)
+SNAPSHOT_LOADED = _counter(
+    "ftrepo.snapshot.loaded",
+    "{key}",
+    "Keys that a start found in the snapshot, by what became of them.",
+    outcome=("corrupted", "recalled"),
 )
 JOURNAL_RECOVERED = _counter(
     "ftrepo.journal.recovered",
@@ -147,6 +168,7 @@ COUNTED: dict[type[Event], tuple[Count, ...]] = {
         Count(FAILURE_DURATION, lambda e: e.duration_s, lambda e: (e.operation,)),
     ),
     ServedFromMemory: (Count(SERVED_FROM_MEMORY, labels=lambda e: (e.reason,)),),
+    PeersAsked: (Count(PEERS_ASKED, labels=lambda e: ("found" if e.found else "not found",)),),
     Flushed: (
         Count(FLUSHES, labels=lambda _: ("confirmed",)),
         Count(KEYS_FLUSHED, lambda e: e.confirmed),
@@ -174,6 +196,11 @@ COUNTED: dict[type[Event], tuple[Count, ...]] = {
         ),
     ),
     JournalKept: (Count(JOURNAL_KEPT, lambda e: e.keys),),
+    SnapshotFailed: (Count(SNAPSHOT_FAILURES, labels=lambda e: (e.operation,)),),
+    SnapshotLoaded: (
+        Count(SNAPSHOT_LOADED, lambda e: e.keys, lambda _: ("recalled",)),
+        Count(SNAPSHOT_LOADED, lambda e: e.corrupted, lambda _: ("corrupted",)),
+    ),
 }
 """What each event adds. A miss of the cache is not here: it is read, with the hits."""
 

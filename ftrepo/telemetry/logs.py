@@ -35,11 +35,14 @@ from ftrepo.events import (
     JournalKept,
     JournalRecovered,
     KeyCreated,
+    PeersAsked,
     PendingDropped,
     PrimaryFailed,
     Refreshed,
     RetryScheduled,
     ServedFromMemory,
+    SnapshotFailed,
+    SnapshotLoaded,
 )
 from ftrepo.interface import Durability
 from ftrepo.redact import describe, one_line
@@ -56,6 +59,7 @@ LEVELS: dict[type[Event], int] = {
     PrimaryFailed: logging.WARNING,
     CacheMiss: logging.DEBUG,
     ServedFromMemory: logging.DEBUG,
+    PeersAsked: logging.DEBUG,
     Flushed: logging.INFO,
     FlushFailed: logging.WARNING,
     PendingDropped: logging.ERROR,
@@ -67,11 +71,20 @@ LEVELS: dict[type[Event], int] = {
     JournalRecovered: logging.INFO,
     JournalFailed: logging.ERROR,
     JournalKept: logging.WARNING,
+    SnapshotLoaded: logging.INFO,
+    SnapshotFailed: logging.ERROR,
 }
 """The level of each event. It is another one when a breaker closes (info), a key is only in memory
 (warning), or a journal was damaged (error)."""
 
-_NEVER_SUPPRESSED = (PendingDropped, ConflictSeen, BreakerChanged, JournalRecovered, JournalKept)
+_NEVER_SUPPRESSED = (
+    PendingDropped,
+    ConflictSeen,
+    BreakerChanged,
+    JournalRecovered,
+    JournalKept,
+    SnapshotLoaded,
+)
 """Rare by nature; and what was lost, or must be acted on, is written down nowhere else."""
 
 _NAMES = {
@@ -236,6 +249,8 @@ def _level(event: Event) -> int:
     if isinstance(event, KeyCreated) and event.durability is Durability.MEMORY:
         return logging.WARNING
     if isinstance(event, JournalRecovered) and (event.corrupted or event.file_set_aside):
+        return logging.ERROR
+    if isinstance(event, SnapshotLoaded) and event.corrupted:
         return logging.ERROR
     return LEVELS[type(event)]
 

@@ -38,7 +38,7 @@ class LoopSurface(asyncio.AbstractEventLoop):
     """Debug flag, error reports, task factory, asynchronous generators, and all that is refused."""
 
     def __init__(self) -> None:
-        self._debug = False
+        self.set_debug(False)
         self._exception_handler: ExceptionHandler | None = None
         self._task_factory: Any = None
         # By number, in the order of their first use, so that they are closed in that order.
@@ -53,6 +53,8 @@ class LoopSurface(asyncio.AbstractEventLoop):
     def set_debug(self, enabled: bool) -> None:
         """Set the debug flag."""
         self._debug = enabled
+        # Each future and task asks: this is the same answer, without a call into Python.
+        self.get_debug = enabled.__bool__  # type: ignore[method-assign]
 
     def get_task_factory(self) -> Any:
         """Return what makes tasks, or `None` for the loop itself."""

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sim.show.design_words import design_table
     from sim.show.figures import (
         availability_by_policy,
         availability_over_time,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         breaker_trade,
         cache_by_fleet,
         cache_growth,
+        failures_by_cause,
         figures_of_comparison,
         figures_of_run,
         lag_by_setting,
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
         retry_amplification,
         simulation_against_reality,
         storm_over_time,
+        sweep_curve,
+        sweep_heat_map,
+        sweep_trade_off,
         sync_lag_distribution,
+        what_designs_give_up,
         window_trade,
     )
     from sim.show.markdown import agreement_table, assumption_table, interval_table, option_table
@@ -41,6 +47,8 @@ __all__ = [
     "breaker_trade",
     "cache_by_fleet",
     "cache_growth",
+    "design_table",
+    "failures_by_cause",
     "figures_of_comparison",
     "figures_of_run",
     "interval_table",
@@ -53,7 +61,11 @@ __all__ = [
     "retry_amplification",
     "simulation_against_reality",
     "storm_over_time",
+    "sweep_curve",
+    "sweep_heat_map",
+    "sweep_trade_off",
     "sync_lag_distribution",
+    "what_designs_give_up",
     "window_trade",
 ]
 
@@ -64,4 +76,6 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "sim.show.markdown" if name in _TABLES else "sim.show.figures"
+    if name == "design_table":
+        module = "sim.show.design_words"
     return getattr(import_module(module), name)

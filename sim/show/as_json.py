@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sim.study.comparisons import simultaneous
 from sim.study.experiment import Experiment
 from sim.study.intervals import Interval
 
@@ -20,6 +21,10 @@ def run_json(experiment: Experiment, policy: str) -> dict[str, Any]:
         "policy": policy,
         "seed": experiment.seed,
         "replications": experiment.replications,
+        "precision": [
+            {"asked": str(each.precision), "widest": each.widest, "reached": each.reached}
+            for each in experiment.precision
+        ],
         "measures": {
             name: _interval(interval) for name, interval in experiment.intervals(policy).items()
         },
@@ -34,13 +39,16 @@ def comparison_json(experiment: Experiment) -> dict[str, Any]:
     """Every policy's figures, and the paired differences of each to the first.
 
     `differences` is the second policy minus the first; `differences_to_first` has one such table
-    for every policy but the first.
+    for every policy but the first. The intervals of one measure hold all at once.
     """
     first, *others = experiment.policies
+    confidence = simultaneous(len(others))
     to_first = {
         name: {
             measure: _interval(interval)
-            for measure, interval in experiment.differences(first, name).items()
+            for measure, interval in experiment.differences(
+                first, name, confidence=confidence
+            ).items()
         }
         for name in others
     }

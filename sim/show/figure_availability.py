@@ -26,6 +26,7 @@ from sim.show.style import (
     shade_outages,
     time_unit,
 )
+from sim.study.comparisons import simultaneous
 from sim.study.experiment import Experiment
 from sim.study.intervals import Interval
 
@@ -38,6 +39,7 @@ def availability_by_policy(
     experiments: Mapping[str, Experiment],
     *,
     against: str | None = None,
+    against_best: bool = False,
     objective: float | None = 0.999,
     finding: str = "The share of get calls that failed, by policy",
 ) -> Figure:
@@ -46,6 +48,7 @@ def availability_by_policy(
     Args:
         experiments: what was compared, by a name for its scenario; all with the same policies.
         against: the policy that the paired differences are taken to; `None` for the first.
+        against_best: whether the others are expected to fail more than it, not fewer.
         objective: the availability wanted, drawn as a line; `None` for none. The default is the
             99.9% of disaster-recovery objectives in common use.
         finding: what the figure shows, in one sentence.
@@ -58,8 +61,10 @@ def availability_by_policy(
     counts = " and ".join(dict.fromkeys(str(each.replications) for each in experiments.values()))
     note = (
         f"{counts} replications, seed {first.seed}, warm-up of {warmup} not counted; "
-        f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls."
+        f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls"
+        f"{', their intervals hold all at once' if len(policies) > 2 else ''}."
     )
+    confidence = simultaneous(max(1, len(policies) - 1))
     figure, (axes,) = new_figure(height_in=1.75 + 0.38 * rows, finding=finding, note=note)
     left, right = _limits(experiments, objective)
     axes.set_xscale("log")
@@ -76,28 +81,29 @@ def availability_by_policy(
             interval = experiment.interval(policy, "availability")
             _draw_interval(axes, y, interval, left, colour(policy, policies))
             if policy != against:
-                _annotate(axes, y, experiment.difference(against, policy, "availability"))
+                pair = (policy, against) if against_best else (against, policy)
+                difference = experiment.difference(*pair, "availability", confidence=confidence)
+                _annotate(axes, y, difference)
         y += 1
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_ylim(y - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, pad=9)
     axes.grid(visible=False, axis="y")
-    _beside(axes, 0, f"fewer than {against}", QUIET)
+    _beside(axes, 0, f"{'more' if against_best else 'fewer'} than {against}", QUIET)
     _scale_of_nines(axes, objective)
     return figure
 
 
 def _limits(experiments: Mapping[str, Experiment], objective: float | None) -> tuple[float, float]:
-    ends = [] if objective is None else [1 - objective]
-    ends += [
-        1 - end
+    intervals = [
+        experiment.interval(policy, "availability")
         for experiment in experiments.values()
         for policy in experiment.policies
-        for interval in [experiment.interval(policy, "availability")]
-        for end in (interval.mean, interval.low, interval.high)
-        if end < 1
     ]
-    return (min(ends, default=1e-3) / 3, min(1.0, max(ends, default=1e-1) * 3))
+    # A lower end may be as good as zero: what is a tenth of all means is off the scale.
+    ends = [1 - end for each in intervals for end in (each.mean, each.low) if end < 1]
+    ends += [] if objective is None else [1 - objective]
+    return (min(ends, default=1e-3) / 10, min(1.0, max(ends, default=1e-1) * 3))
 
 
 def _draw_interval(axes: Axes, y: int, interval: Interval, left: float, hue: str) -> None:

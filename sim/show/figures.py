@@ -9,14 +9,17 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from ftrepo.policy import named_policies
+from ftrepo.designs import named_policies
 from sim.run import Result
 from sim.show.figure_availability import availability_by_policy, availability_over_time
 from sim.show.figure_breaker import breaker_over_time, breaker_trade, window_trade
+from sim.show.figure_designs import failures_by_cause, what_designs_give_up
 from sim.show.figure_growth import cache_by_fleet, cache_growth, pending_depth
+from sim.show.figure_heat_map import sweep_heat_map
 from sim.show.figure_lag import lag_by_setting, oldest_pending_age, sync_lag_distribution
 from sim.show.figure_load import load_by_callers
 from sim.show.figure_storm import recovery_by_remedy, retry_amplification, storm_over_time
+from sim.show.figure_sweep import sweep_curve, sweep_trade_off
 from sim.show.figure_validation import simulation_against_reality
 from sim.study.experiment import Experiment
 from sim.study.growth import longest_full_outage
@@ -81,6 +84,7 @@ __all__ = [
     "breaker_trade",
     "cache_by_fleet",
     "cache_growth",
+    "failures_by_cause",
     "figures_of_comparison",
     "figures_of_run",
     "lag_by_setting",
@@ -91,6 +95,10 @@ __all__ = [
     "retry_amplification",
     "simulation_against_reality",
     "storm_over_time",
+    "sweep_curve",
+    "sweep_heat_map",
+    "sweep_trade_off",
     "sync_lag_distribution",
+    "what_designs_give_up",
     "window_trade",
 ]

@@ -21,6 +21,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
+_WITHOUT_HTML = MarkdownIt("commonmark", {"html": False}).enable("table")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LOADED_BY_CSS = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s;]+)""", re.IGNORECASE)
 _LOADING_ATTRIBUTES = {"src", "srcset", "href", "xlink:href", "poster", "data", "background"}
@@ -103,6 +104,25 @@ def read_page(notebook: NotebookNode, *, name: str, parameters: Mapping[str, str
         parameters=settings,
         figure=figures[0] if figures else None,
     )
+
+
+def text(source: str) -> Markup:
+    """Return Markdown as HTML; what looks like HTML in it is text, such as a name of a file."""
+    return Markup(_WITHOUT_HTML.render(source))
+
+
+def picture(
+    bundle: tuple[Mapping[str, str], Mapping[str, Mapping[str, object]]], alt: str
+) -> Markup:
+    """Return a figure that is carried in the page.
+
+    Args:
+        bundle: what its `_repr_mimebundle_` returned: the picture, and its size, by type.
+        alt: what it shows, for those who cannot see it.
+    """
+    images, metadata = bundle
+    kind = next(each for each in _IMAGE_TYPES if each in images)
+    return _figure(kind, images[kind], metadata.get(kind, {}), alt)
 
 
 def assigned_names(source: str) -> list[str]:

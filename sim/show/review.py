@@ -8,23 +8,20 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
-import platform
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jinja2
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sim.show.html import is_review, rendered, replaced, shared_parts
 from sim.show.kernels import FileSocketKernelManager
 from sim.show.page import (
     NotebookPage,
@@ -34,15 +31,8 @@ from sim.show.page import (
     read_page,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PARALLEL_NOTEBOOKS = 2
 """Notebooks that run at the same time: each of them waits for its own kernel and imports first."""
-
-_TEMPLATES = Path(__file__).parent / "templates"
-_GENERATOR = '<meta name="generator" content="ftrepo review">'
-_SHOWN_VERSIONS = ("ftrepo", "simpy", "numpy", "scipy", "cryptography")
 
 
 class ReviewError(Exception):
@@ -98,12 +88,12 @@ def build_review(
     names = [path.stem for path in notebooks]
     if not notebooks or len(set(names)) < len(names):
         raise ReviewError(f"a review needs notebooks of different names, not {names}")
-    if out.exists() and any(out.iterdir()) and not _is_review(out):
+    if out.exists() and any(out.iterdir()) and not is_review(out):
         raise ReviewError(f"{out} is not empty and holds no review: it is not replaced")
     built = built or datetime.now(UTC)  # noqa: TID251 - a fact about this world, not a simulated one
     runs = [_Run(path, _read(path)) for path in notebooks]
     asyncio.run(_execute_all(runs, fast=fast, progress=progress))
-    with _replaced(out) as folder:
+    with replaced(out) as folder:
         _write_pages(runs, folder, fast=fast, built=built)
     failed = [f"{run.name} ({run.error})" for run in runs if run.error]
     index = out / "index.html"
@@ -207,25 +197,14 @@ def _question_to_the_kernel(notebook: nbformat.NotebookNode) -> nbformat.Noteboo
 
 def _write_pages(runs: Sequence[_Run], folder: Path, *, fast: bool, built: datetime) -> None:
     """Write every page; a run whose page is not self-contained counts as failed."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shared: Mapping[str, object] = {
+        **shared_parts(built),
         "fast": fast,
-        "built": f"{built:%Y-%m-%d %H:%M} {built.tzname() or ''}".strip(),
-        "versions": [f"Python {platform.python_version()}"]
-        + [f"{name} {version(name)}" for name in _SHOWN_VERSIONS],
-        "generator": _GENERATOR,
-        "css": (_TEMPLATES / "review.css").read_text(encoding="utf-8"),
         "code_css": highlight_css(),
     }
 
     def write(name: str, template: str, **parts: object) -> list[str]:
-        html = environment.get_template(template).render(shared, **parts)
+        html = rendered(template, **shared, **parts)
         (folder / name).write_text(html, encoding="utf-8")
         return loaded_from_elsewhere(html)
 
@@ -237,21 +216,3 @@ def _write_pages(runs: Sequence[_Run], folder: Path, *, fast: bool, built: datet
             run.error = f"its page would load {loaded[0][:80]}"
         pages.append((run, page))
     write("index.html", "index.html", pages=pages)
-
-
-def _is_review(folder: Path) -> bool:
-    index = folder / "index.html"
-    return index.is_file() and _GENERATOR in index.read_text(encoding="utf-8", errors="replace")
-
-
-@contextmanager
-def _replaced(out: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `out` when the block ends without an error."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-        fresh, old = Path(name, "new"), Path(name, "old")
-        fresh.mkdir()
-        yield fresh
-        if out.exists():
-            out.rename(old)
-        fresh.rename(out)

@@ -136,12 +136,17 @@ class RealStage:
         announces: bool,
     ) -> None:
         kind = AnnouncingStore if announces else CountedStore
-        self.store = kind(PostgresRepository(pool, now=clock.now), clock)
+        self._store = kind(PostgresRepository(pool, now=clock.now), clock)
         self._others = PostgresRepository(others, now=clock.now)
         self._dsn = dsn
         self._clock = clock
         self._actor = actor
         self._acting: asyncio.Task[None] | None = None
+
+    def store(self, instance: int) -> CountedStore:
+        """The database through the one pool that there is."""
+        assert instance == 0, "a real run has one instance"
+        return self._store
 
     @property
     def acted(self) -> Sequence[Acted]:
@@ -181,7 +186,7 @@ class RealStage:
             await connection.close(timeout=5)
         return Ledger(
             committed_s={row["id"]: row["stored_s"] - began_s for row in rows},
-            attempts_s=self.store.attempts_s,
+            attempts_s=self._store.attempts_s,
         )
 
     async def stop(self) -> None:

@@ -137,8 +137,15 @@ def playable(scenario: Scenario, streams: Streams, *, own_server: bool) -> Timel
     """Return the timeline of a scenario that can be played in real time: whole, not condensed.
 
     Raises:
-        InputError: it is too long, or has an outage that cannot be acted.
+        InputError: it is too long, has several instances or stops in order, or an outage that
+            cannot be acted.
     """
+    service = scenario.service
+    if service.instances > 1 or service.deploy_every_s or service.crash_every_s:
+        raise InputError(
+            f"{scenario.name} has a fleet, which is only simulated; for real time set "
+            f"service.instances = 1, and neither deploy_every_s nor crash_every_s"
+        )
     if scenario.length_s > REAL_TIME_S_MAX:
         raise InputError(
             f"{scenario.name} takes {scenario.length_s / 60:.0f} min, and would take as long in "

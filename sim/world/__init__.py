@@ -37,7 +37,6 @@ from sim.world.recorded_shape import RecordedShape, generate_trace
 from sim.world.scenario import (
     KeySettings,
     Scenario,
-    ServiceSettings,
 )
 from sim.world.scenario_file import (
     load_scenario,
@@ -45,8 +44,10 @@ from sim.world.scenario_file import (
     read_scenario,
     with_primary,
 )
+from sim.world.service import ServiceSettings, Stop, StopKind
 from sim.world.settings import Assumption
 from sim.world.streams import Streams
+from sim.world.stretched import Stretched
 from sim.world.traffic import ArrivalPattern, Bursts, Constant, DailyCycle, Poisson
 
 __all__ = [
@@ -82,7 +83,10 @@ __all__ = [
     "Segment",
     "ServiceSettings",
     "Steps",
+    "Stop",
+    "StopKind",
     "Streams",
+    "Stretched",
     "Timeline",
     "TraceReport",
     "Weibull",

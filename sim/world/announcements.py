@@ -32,15 +32,12 @@ class AnnouncingPrimary(SimulatedPrimary):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._inboxes: set[_Inbox] = set()
+        # By the instance that listens; shared by all of them, as the rows are.
+        self._inboxes: dict[_Inbox, AnnouncingPrimary] = {}
 
     def commit(self, key: PublicKey) -> None:
         """Store a key now, without a call, and announce it: what another instance has published."""
-        is_new = key.id not in self
-        super().commit(key)
-        if is_new:
-            for inbox in self._inboxes:
-                inbox.put(key.id)
+        self._store_and_announce(key, by=None)
 
     async def changes(self) -> AsyncGenerator[Sequence[PublicKey] | None, None]:
         """Yield keys as others publish them; see `ChangeFeed.changes`."""
@@ -50,21 +47,29 @@ class AnnouncingPrimary(SimulatedPrimary):
         lost_s = self.faults.listening_until_s(loop.time(), CHECK_INTERVAL_S, CHECK_TIMEOUT_S)
         inbox = _Inbox()
         timer = None if lost_s is None else loop.call_at(lost_s, inbox.fail)
-        self._inboxes.add(inbox)
+        self._inboxes[inbox] = self
         try:
             yield None
             while True:
                 ids = await inbox.take()
                 yield None if ids is None else await self._read(ids)
         finally:
-            self._inboxes.discard(inbox)
+            del self._inboxes[inbox]
             if timer is not None:
                 timer.cancel()
 
     def _commit_all(self, keys: Sequence[PublicKey]) -> None:
-        # This instance's own: it is not told of them.
         for key in keys:
-            super().commit(key)
+            self._store_and_announce(key, by=self)
+
+    def _store_and_announce(self, key: PublicKey, *, by: AnnouncingPrimary | None) -> None:
+        is_new = key.id not in self
+        super().commit(key)
+        if is_new:
+            for inbox, listener in self._inboxes.items():
+                # An instance is not told of its own.
+                if listener is not by:
+                    inbox.put(key.id)
 
     async def _read(self, ids: Sequence[str]) -> Sequence[PublicKey]:
         await self._serve(self._select)

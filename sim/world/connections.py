@@ -12,21 +12,20 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import simpy
+from typing import TYPE_CHECKING
 
 from ftrepo.errors import PrimaryUnavailableError
 from sim.world.faults import REFUSALS
 from sim.world.outages import OutageMode
+from sim.world.places import Places
 
 if TYPE_CHECKING:
     import numpy as np
-    from simpy.resources.base import Put
 
     from sim.loop import VirtualTimeLoop
     from sim.world.durations import AnyLatency
     from sim.world.faults import Faults
+    from sim.world.places import Place
     from sim.world.primary_settings import PrimarySettings
 
 EXCESS_S = 1.0
@@ -74,7 +73,7 @@ class SimulatedPool:
         *,
         rng: np.random.Generator,
     ) -> None:
-        self.places = simpy.Resource(loop.env, capacity=settings.pool_size)
+        self.places = Places(loop, settings.pool_size)
         self._loop = loop
         self._settings = settings
         self._faults = faults
@@ -99,7 +98,7 @@ class SimulatedPool:
             await asyncio.sleep(self._settings.refuse_latency_s)
             raise _REFUSED[mode](REFUSALS[mode])
 
-    async def take(self, place: Put[Any]) -> Connection:
+    async def take(self, place: Place) -> Connection:
         """Return the connection that the holder of this place can use now.
 
         Raises:
@@ -117,9 +116,9 @@ class SimulatedPool:
         connection.used_s = self._loop.time()
         self._idle.append(connection)
 
-    async def _take(self, place: Put[Any]) -> Connection:
+    async def _take(self, place: Place) -> Connection:
         loop, faults = self._loop, self._faults
-        if not place.triggered:
+        if place is not None and not place.triggered:
             await loop.as_future(place)
             await self.refuse_if_none()
         free_s = faults.pool_free_s(loop.time())

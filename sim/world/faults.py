@@ -12,7 +12,7 @@ import enum
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sim.world.outages import Outage, OutageMode, Schedule
 from sim.world.workers import Workers
@@ -56,8 +56,7 @@ ROUNDING_S = 1e-9
 """By how much sums of times may be off: work that ends as an outage begins is done before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(NamedTuple):
     """What becomes of one call.
 
     Attributes:
@@ -74,8 +73,7 @@ class Fate:
     connection_lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CallDraw:
+class CallDraw(NamedTuple):
     """The random numbers of one call, drawn before it is made.
 
     Attributes:
@@ -202,6 +200,9 @@ class Faults(Schedule):
         return fate
 
     def _unlimited_fate(self, now_s: float, draw: CallDraw, kind: CallKind) -> Fate:
+        after = self.index_after(now_s)
+        if draw.failure >= self._failing_share and self._is_done_before(after, now_s, draw.work_s):
+            return Fate(now_s + draw.work_s, None, now_s + draw.work_s * draw.commit_share)
         error: str | None = None
         lost = False
         commits = True
@@ -216,13 +217,22 @@ class Faults(Schedule):
             outage is not None and outage.mode is OutageMode.READ_ONLY and kind is not CallKind.READ
         ):
             error, commits = "25006: cannot write in a read-only transaction", False
-        after = self.index_after(now_s)
         committed_s = self._done_s(now_s, draw.work_s * draw.commit_share, after, ends=_CRASHES)
         answered_s = self._done_s(now_s, draw.work_s, after, ends=_CUTS)
         if answered_s is None:
             error, lost = "the connection was reset by the server", True
             answered_s = self._cut_s(now_s, after)
         return Fate(answered_s, error, committed_s if commits else None, lost)
+
+    def _is_done_before(self, index: int, now_s: float, work_s: float) -> bool:
+        """Whether work that begins now meets no outage: most does, and is looked at no further.
+
+        Args:
+            index: the first outage that ends after `now_s`.
+            now_s: when it begins.
+            work_s: how long a healthy server takes.
+        """
+        return index == len(self.outages) or work_s < self.outages[index].start_s - now_s
 
     def _within(self, fate: Fate, now_s: float, timeout_s: float) -> Fate:
         """The fate of a call that server and driver give up after a time.

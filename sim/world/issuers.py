@@ -1,7 +1,7 @@
 """Who signs tokens, with which keys, and which key a verifier therefore asks for.
 
-The observed instance is issuer 0; its peers publish their keys straight to the primary. A verifier
-holds a token of some issuer and of some age, and asks for the key that the issuer used then.
+The observed instances are the first issuers; their peers publish straight to the primary. A
+verifier holds a token of some issuer and of some age, and asks for the key that was used then.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ from sim.world.streams import Streams
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The calendar time at which every run begins. Any would do: nothing depends on the date."""
-
-OBSERVED = 0
-"""The issuer that is the observed instance itself."""
 
 _ED25519_DER_PREFIX = bytes.fromhex("302a300506032b6570032100")
 """What precedes the 32 bytes of an Ed25519 key in its SubjectPublicKeyInfo (RFC 8410)."""
@@ -62,15 +59,20 @@ class Issuer:
 
     def __init__(self) -> None:
         self._since_s: list[float] = []
-        self._keys: list[PublicKey] = []
+        self._keys: list[PublicKey | None] = []
 
     def use(self, key: PublicKey, since_s: float) -> None:
         """Sign with this key from now on: it has been acknowledged."""
         self._since_s.append(since_s)
         self._keys.append(key)
 
+    def stop(self, since_s: float) -> None:
+        """Sign nothing from now on, until there is a key again."""
+        self._since_s.append(since_s)
+        self._keys.append(None)
+
     def key_used_at(self, moment_s: float) -> PublicKey | None:
-        """The key that tokens were signed with at this moment; `None` before the first."""
+        """The key that tokens were signed with at this moment; `None` if none were signed."""
         index = bisect_right(self._since_s, moment_s) - 1
         return self._keys[index] if index >= 0 else None
 
@@ -80,7 +82,7 @@ class Demand:
     """What each `get` asks for, drawn before the run: arrays of one length.
 
     Attributes:
-        issuer: whose token the verifier holds; 0 is the observed instance.
+        issuer: whose token the verifier holds: first the observed instances, then the peers.
         token_age_s: how old the token is.
         unknown: whether the token is forged, with a key id that nobody made.
     """
@@ -90,8 +92,10 @@ class Demand:
     unknown: NDArray[np.bool_]
 
     @classmethod
-    def draw(cls, settings: KeySettings, rng: np.random.Generator, size: int) -> Demand:
-        """Draw what `size` calls ask for.
+    def draw(
+        cls, settings: KeySettings, rng: np.random.Generator, size: int, *, instances: int = 1
+    ) -> Demand:
+        """Draw what `size` calls ask for, of so many instances and their peers.
 
         Ages are exponential and cut off at the token's lifetime: drawn by inversion of the
         truncated distribution, so that one uniform number makes one age.
@@ -100,7 +104,7 @@ class Demand:
         mean_s, lifetime_s = settings.token_age_mean_s, settings.token_lifetime_s
         within = -np.expm1(-lifetime_s / mean_s)
         return cls(
-            issuer=rng.integers(0, settings.peers + 1, size),
+            issuer=rng.integers(0, settings.peers + instances, size),
             token_age_s=-mean_s * np.log1p(-uniform * within),
             unknown=rng.random(size) < settings.unknown_share,
         )

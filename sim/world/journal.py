@@ -1,6 +1,7 @@
-"""The simulated journal: a disk that outlives the instance, in virtual time.
+"""The simulated journal and snapshot: a disk that outlives the instance, in virtual time.
 
-It is the fake of `sim` for `ftrepo.SqliteJournal`, and passes the same contract suite. What matters
+They are the fakes of `sim` for `ftrepo.SqliteJournal` and `ftrepo.FileSnapshot`, and pass the same
+contract suites. What matters
 about a disk is here: a commit takes time and carries whatever waits for it, a crash loses what was
 not committed, a full disk refuses and a hanging one does not answer.
 """
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from ftrepo.errors import JournalError, JournalFullError, JournalLockedError
-from ftrepo.interface import Recovered
+from ftrepo.interface import Recovered, Saved
 from ftrepo.keys import PublicKey
 
 COMMIT_S = 0.001
@@ -28,6 +30,7 @@ class SimulatedDisk:
         holder: the journal that has it open.
         is_full: whether every commit fails.
         hangs_until_s: no commit ends before this moment.
+        saved: the snapshot.
     """
 
     def __init__(self) -> None:
@@ -35,6 +38,7 @@ class SimulatedDisk:
         self.holder: SimulatedJournal | None = None
         self.is_full = False
         self.hangs_until_s = 0.0
+        self.saved: Saved | None = None
 
 
 class _Call(NamedTuple):
@@ -150,6 +154,34 @@ class SimulatedJournal:
         self._under_way = []
         if self._calls:
             self._begin()
+
+
+class SimulatedSnapshot:
+    """A `Snapshot` on a simulated disk.
+
+    Args:
+        disk: the disk.
+    """
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
+
+    async def load(self) -> Saved | None:
+        """Return what was saved last; see `Snapshot.load`."""
+        await self._wait()
+        return self._disk.saved
+
+    async def save(self, keys: Sequence[PublicKey], at: datetime) -> None:
+        """Replace what was saved; see `Snapshot.save`."""
+        saved = Saved(keys=tuple(keys), at=at)
+        await self._wait()
+        if self._disk.is_full:
+            raise JournalError("the simulated disk is full")
+        self._disk.saved = saved
+
+    async def _wait(self) -> None:
+        hangs_s = self._disk.hangs_until_s - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(COMMIT_S, hangs_s))
 
 
 def _refused(error: JournalError) -> asyncio.Future[None]:

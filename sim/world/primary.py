@@ -14,9 +14,11 @@ same contract suite as the real stores, and behaves under faults as they were se
 from __future__ import annotations
 
 import asyncio
+import copy
+from array import array
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -69,7 +71,7 @@ class SimulatedPrimary:
         rng: np.random.Generator,
         now: Clock,
     ) -> None:
-        self.attempts_s: list[float] = []
+        self.attempts_s = array("d")
         """When each call was made, refused ones included."""
         self.committed_s: dict[str, float] = {}
         """When each key was committed, deleted ones included."""
@@ -89,10 +91,28 @@ class SimulatedPrimary:
             if settings.workers is None
             else Workers(settings.workers, queue_max=settings.queue_max)
         )
+        self.open_pool(rng)
+
+    def for_another_instance(self, rng: np.random.Generator) -> Self:
+        """Return the same server as another instance of the service sees it.
+
+        Rows, workers, outages and the notes of what happened are shared; the pool of connections
+        and the luck of the calls are its own.
+
+        Args:
+            rng: for the calls of that instance that bring no `CALL_DRAW`.
+        """
+        other = copy.copy(self)
+        other.open_pool(rng)
+        return other
+
+    def open_pool(self, rng: np.random.Generator) -> None:
+        """Reach the server through new connections, with luck of their own."""
+        settings = self._settings
         self._select = call_draws(settings.select, rng.spawn(1)[0])
         self._insert = call_draws(settings.insert, rng.spawn(1)[0])
         self._delete = call_draws(settings.delete, rng.spawn(1)[0])
-        self.pool = SimulatedPool(loop, settings, self.faults, rng=rng.spawn(1)[0])
+        self.pool = SimulatedPool(self._loop, settings, self.faults, rng=rng.spawn(1)[0])
 
     def __contains__(self, key_id: object) -> bool:
         return key_id in self._rows
@@ -172,7 +192,8 @@ class SimulatedPrimary:
         loop = self._loop
         draw = CALL_DRAW.get() or next(draws)
         await self.pool.refuse_if_none()
-        with self.pool.places.request() as place:
+        place = self.pool.places.take()
+        try:
             connection = await self.pool.take(place)
             fate = self._fate(draw, kind)
             if writes and fate.committed_s is not None:
@@ -180,6 +201,8 @@ class SimulatedPrimary:
             await asyncio.sleep(fate.answered_s - loop.time())
             if not fate.connection_lost:
                 self.pool.keep(connection)
+        finally:
+            self.pool.places.leave(place)
         if fate.error is not None:
             raise _ERRORS[fate.connection_lost](fate.error)
 
@@ -197,10 +220,11 @@ class SimulatedPrimary:
 def call_draws(latency: AnyLatency, rng: np.random.Generator) -> Iterator[CallDraw]:
     """Yield the random numbers of one call after another, for ever."""
     while True:
-        work_s = latency.draw(rng, _BUFFER).tolist()
-        rest = rng.random((_BUFFER, 3)).tolist()
+        work_s = latency.draw(rng, _BUFFER)
+        rest = rng.random((_BUFFER, 3))
         for at in range(_BUFFER):
-            yield CallDraw(work_s[at], *rest[at])
+            # One by one: of most buffers only a few are ever asked for.
+            yield CallDraw(float(work_s[at]), *rest[at].tolist())
 
 
 async def _regardless_of_cancellation(call: Coroutine[Any, Any, None]) -> None:

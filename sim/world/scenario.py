@@ -6,9 +6,7 @@ very same outages and requests (common random numbers).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,12 +16,12 @@ from sim.world.callers import CallerSettings, Closed
 from sim.world.condense import Timeline, condense
 from sim.world.crowds import FlashCrowd, Steps
 from sim.world.errors import InputError
-from sim.world.outage_patterns import AlternatingRenewal, FixedWindows, Flapping
 from sim.world.outage_trace import RecordedTrace
 from sim.world.outages import Outage, merge
 from sim.world.primary_settings import PrimarySettings
-from sim.world.recorded_shape import RecordedShape
+from sim.world.service import ServiceSettings
 from sim.world.settings import Assumption, about, as_table, assumptions, check
+from sim.world.stretched import AnyPattern, Stretched
 from sim.world.traffic import Bursts, Constant, DailyCycle, Poisson
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from sim.world.durations import Floats
     from sim.world.streams import Streams
 
-AnyOutages = FixedWindows | AlternatingRenewal | Flapping | RecordedShape | RecordedTrace
+AnyOutages = AnyPattern | Stretched
 """The kinds of `[[outages]]`."""
 
 AnyTraffic = (
@@ -97,28 +95,6 @@ class KeySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSettings:
-    """What happens to the observed instance itself."""
-
-    restarts_s: tuple[float, ...] = field(
-        default=(),
-        metadata=about(
-            "When the instance is killed and starts again with an empty memory, in order."
-        ),
-    )
-    journal: bool = field(
-        default=False,
-        metadata=about("Whether the instance has a disk, with a journal, that outlives a restart."),
-    )
-
-    def __post_init__(self) -> None:
-        if not all(0 < restart < math.inf for restart in self.restarts_s):
-            raise InputError(f"restarts_s must be finite times above 0, not {self.restarts_s}")
-        if any(later <= earlier for earlier, later in pairwise(self.restarts_s)):
-            raise InputError(f"restarts_s must be in order, not {self.restarts_s}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """What happens in a run, apart from the policy under test and the seed."""
 
@@ -163,6 +139,19 @@ class Scenario:
                     f"service.restarts_s must be below the duration ({self.length_s:g}), "
                     f"not {restart_s:g}"
                 )
+
+        self._check_period()
+
+    def _check_period(self) -> None:
+        deploy_s, rotation_s = self.service.deploy_every_s, self.keys.rotation_interval_s
+        if deploy_s is None or self.condense is False:
+            return
+        if abs(deploy_s / rotation_s - round(deploy_s / rotation_s)) > 1e-9:
+            raise InputError(
+                f"service.deploy_every_s must be a whole multiple of keys.rotation_interval_s "
+                f"({rotation_s:g}) for long healthy stretches to be condensed, not {deploy_s:g}; "
+                f"or set condense = false"
+            )
 
     def _traces(self) -> list[RecordedTrace]:
         return [each for each in self.outages if isinstance(each, RecordedTrace)]
@@ -211,7 +200,7 @@ class Scenario:
             lead_s=lead_s,
             tail_s=self.memory_s if tail_s is None else tail_s,
             warmup_s=self.warmup_s,
-            period_s=self.keys.rotation_interval_s,
+            period_s=self._period_s,
             moments_s=self.service.restarts_s,
         )
         if self.condense == "auto" and condensed.duration_s > self.length_s / 2:
@@ -251,3 +240,8 @@ class Scenario:
     def assumptions(self) -> tuple[Assumption, ...]:
         """Return one row for each setting: its name, value, meaning and source."""
         return tuple(assumptions(self))
+
+    @property
+    def _period_s(self) -> float:
+        """After how long everything repeats that happens on schedule."""
+        return self.service.deploy_every_s or self.keys.rotation_interval_s

@@ -128,6 +128,25 @@ def from_table(cls: type[T], table: object, where: str = "") -> T:
         raise InputError(_join(where, str(error))) from None
 
 
+def converted(cls: type[Any], name: str, value: object, where: str = "") -> Any:
+    """Return the value that a setting of a class has if a TOML file says `value`.
+
+    Args:
+        cls: as in `from_table`.
+        name: of the setting.
+        value: what the TOML parser returned; None for a setting that is unset.
+        where: the dotted path to the settings, for messages; empty at the top.
+
+    Raises:
+        InputError: the class has no such setting, or the value has the wrong type; begins with the
+            dotted path. Bounds are checked when the settings are made.
+    """
+    wanted = [each.name for each in fields(cls)]
+    if name not in wanted:
+        raise InputError(f"{_join(where, name)} is not a setting{did_you_mean(name, wanted)}")
+    return _convert(get_type_hints(cls)[name], value, _join(where, name))
+
+
 def as_table(settings: Any) -> dict[str, Any]:
     """Return the inverse of `from_table`: plain dicts, lists, strings and numbers, fit for JSON.
 

@@ -54,3 +54,8 @@ class Streams:
         words = tuple(int.from_bytes(digest[at : at + 4], "big") for at in range(0, 16, 4))
         sequence = np.random.SeedSequence([self.seed, self.replication], spawn_key=words)
         return np.random.Generator(np.random.PCG64(sequence))
+
+
+def of_instance(name: str, instance: int) -> str:
+    """The stream of one instance of the service; the first has the name alone."""
+    return name if instance == 0 else f"{name} of instance {instance}"

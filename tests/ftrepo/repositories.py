@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from ftrepo.designs import named_policies
 from ftrepo.fault_tolerant import FaultTolerantRepository
 from ftrepo.interface import PrimaryStore
 from ftrepo.memory import InMemoryRepository
-from ftrepo.policy import Policy, named_policies
+from ftrepo.policy import Policy
 from sim.loop import VirtualTimeLoop, run_virtual
 from sim.world.journal import SimulatedDisk, SimulatedJournal
 from sim.world.primary import SimulatedPrimary

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ftrepo.designs import named_policies
 from ftrepo.errors import (
     KeyConflictError,
     KeyExpiredError,
@@ -28,7 +29,7 @@ from ftrepo.events import (
     ServedFromMemory,
 )
 from ftrepo.interface import Durability
-from ftrepo.policy import Policy, named_policies
+from ftrepo.policy import Policy
 from ftrepo.resilience import BreakerState
 from sim.world.outages import Outage, OutageMode
 from tests.laboratory import LATENCY_S, Laboratory, hang, make_key, refuse, run_laboratory
@@ -135,7 +136,7 @@ class TestCreate:
                 with pytest.raises(KeyExpiredError):
                     await repo.create(make_key("a", lifetime_s=10.0))
                 assert "a" not in repo.cache
-                assert lab.primary.attempts_s[1:] == []
+                assert len(lab.primary.attempts_s) == 1  # The load.
 
         run_laboratory(story)
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftrepo.errors import PolicyError
-from ftrepo.policy import Policy, named_policies, policy_named_or_file, settings_table
+from ftrepo.policy import Policy, settings_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ ZERO_MEANS_SOMETHING = [
     "breaker_count_interval_s",
     "breaker_open_jitter",
     "drain_timeout_s",
+    "publish_lead_s",
     "ramp_up_s",
 ]
 
@@ -272,38 +273,3 @@ class TestToml:
         path.write_bytes(b"breaker = true\n\xff\n")
         with pytest.raises(PolicyError, match=r"binary\.toml, line 2: not UTF-8 text"):
             Policy.from_toml(path)
-
-
-class TestNamedPolicies:
-    def test_the_names(self) -> None:
-        """Three policies have names, and `default` is the default."""
-        assert list(named_policies()) == ["default", "cache-first", "primary-only"]
-        assert named_policies()["default"] == Policy()
-
-    def test_primary_only_has_no_fault_tolerance(self) -> None:
-        """The baseline neither remembers, waits to write, breaks nor refuses."""
-        baseline = named_policies()["primary-only"]
-        assert (baseline.read_policy, baseline.write_order) == ("primary-only", "primary-only")
-        assert not baseline.pending_writes
-        assert not baseline.breaker
-        assert baseline.refresh_interval_s is None
-        assert baseline.select_timeout_s == 30
-
-    def test_by_name_or_file(self, tmp_path: Path) -> None:
-        """A policy is found by its name, or by the path of its file."""
-        assert policy_named_or_file("cache-first") == named_policies()["cache-first"]
-        path = tmp_path / "mine.toml"
-        path.write_text("breaker = false")
-        assert policy_named_or_file(str(path)) == Policy(breaker=False)
-        bare = tmp_path / "mine"
-        bare.write_text("breaker = false")
-        assert policy_named_or_file(str(bare)) == Policy(breaker=False)
-
-    def test_neither_name_nor_file(self) -> None:
-        """An unknown name is refused with the list of names; a missing file as a file."""
-        with pytest.raises(PolicyError, match=r"no policy is named 'defualt'.*default, cache"):
-            policy_named_or_file("defualt")
-        with pytest.raises(PolicyError, match=r"missing\.toml: cannot be read"):
-            policy_named_or_file("missing.toml")
-        with pytest.raises(PolicyError, match="no policy is named"):
-            policy_named_or_file("a\0b")

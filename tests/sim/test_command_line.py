@@ -147,6 +147,7 @@ def test_one_replication_says_that_it_has_no_interval(
         (["run", "TINY", "--traffic", "nowhere.log"], "nowhere.log"),
         (["run", "TINY", "--speed-up", "2"], "--traffic"),
         (["run", "SCENARIO"], "duration_s"),
+        (["run", "TINY", "--precision", "luck=0.1"], "the measures are availability, "),
         (["compare", "TINY", "--policy", "default"], "at least twice"),
         (["compare", "TINY", "--policy", "default", "--policy", "default"], "already"),
     ],
@@ -177,7 +178,15 @@ def test_bad_input_ends_with_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    "option", [["--seed", "-1"], ["--replications", "0"], ["--replications", "x"]]
+    "option",
+    [
+        ["--seed", "-1"],
+        ["--replications", "0"],
+        ["--replications", "x"],
+        ["--precision", "availability"],
+        ["--precision", "availability=0"],
+        ["--precision", "availability=x%"],
+    ],
 )
 def test_impossible_options_are_refused_by_the_parser(tiny: str, option: list[str]) -> None:
     """With the usage and exit code 2."""
@@ -228,3 +237,38 @@ def test_what_cannot_be_played_in_real_time_is_refused_before_anything_starts(
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert wrong in line
+
+
+def test_precision_adds_replications_and_says_what_came_of_it(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a share of the mean in `run`, of the differences in `compare`, up to the most."""
+    arguments = ["run", tiny, "--precision", "get_latency_p50_s=10%"]
+    figures = run_and_read(tmp_path, *arguments)
+    assert figures["replications"] >= 15
+    assert [each["reached"] for each in figures["precision"]] == [True]
+    assert "precision reached: get_latency_p50_s ± 0.1 of the mean" in capsys.readouterr().out
+    arguments = ["compare", tiny, "--policy", "primary-only", "--policy", "default"]
+    arguments += ["--precision", "availability=0.0000001", "--replications-max", "4"]
+    figures = run_and_read(tmp_path, *arguments)
+    (asked,) = figures["runs"]["default"]["precision"]
+    assert (asked["widest"], asked["reached"]) == ("default - primary-only", False)
+    assert "precision NOT reached" in capsys.readouterr().out
+
+
+def test_many_comparisons_say_that_they_hold_at_once(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what availability rests on is said of each policy."""
+    policies = ("--policy", "primary-only", "--policy", "default", "--policy", "breaker")
+    figures = run_and_read(tmp_path, "compare", tiny, *policies, "--replications", "3")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the 2 intervals of differences in a row hold all at once" in shown
+    assert "default: no failure in 3 outages: at most 63 of 100 do harm; no nines shown" in shown
+    two = run_and_read(tmp_path, "compare", tiny, *policies[:4], "--replications", "3")
+    wide, alone = (
+        each["differences_to_first"]["default"]["availability"] for each in (figures, two)
+    )
+    assert wide["mean"] == alone["mean"]
+    assert wide["high"] - wide["low"] > alone["high"] - alone["low"]
+    assert "hold all at once" not in capsys.readouterr().out

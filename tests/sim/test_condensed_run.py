@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ftrepo.policy import Policy, named_policies
+from ftrepo.designs import named_policies
+from ftrepo.policy import Policy
 from sim.measures import measure
 from sim.run import run
 from sim.study.intervals import Interval, t_interval

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from ftrepo.policy import Policy, named_policies
-from sim.study import experiment
+from ftrepo.designs import named_policies
+from ftrepo.policy import Policy
+from sim.study import Precision, experiment
+from sim.study.precision import FIRST, LOOK_AHEAD
 from sim.world.scenario_file import load_scenario
 
 SHORT = replace(load_scenario("default"), duration_s=4000.0, warmup_s=100.0)
@@ -57,3 +60,81 @@ def test_impossible_studies_are_refused() -> None:
         experiment(SHORT, {})
     with pytest.raises(ValueError, match="replications"):
         experiment(SHORT, {"a": Policy()}, replications=0)
+
+
+QUICK = replace(SHORT, traffic=replace(SHORT.traffic, rate_per_s=0.2), duration_s=3000.0)
+
+
+def test_pairing_makes_a_difference_clearer() -> None:
+    """Common random numbers: goodput differs with less than half the variance of two seeds' runs.
+
+    What the calls of a replication have in common cancels out; what its outages cost stays.
+    """
+    paired = experiment(QUICK, POLICIES, seed=1, replications=12, workers=1)
+    apart = experiment(QUICK, {"default": Policy()}, seed=2, replications=12, workers=1)
+    first, second, other = (
+        np.array(study.values(name, "goodput_per_s"))
+        for study, name in ((paired, "primary-only"), (paired, "default"), (apart, "default"))
+    )
+    assert 0 < (second - first).var(ddof=1) < 0.5 * (other - first).var(ddof=1)
+
+
+def test_replications_are_added_until_an_interval_is_narrow() -> None:
+    """And are the same runs, in the same number, with one process and with two."""
+    precision = [Precision(measure="get_latency_p50_s", relative=0.02)]
+    study = experiment(QUICK, {"a": Policy()}, precision=precision, workers=1)
+    (reached,) = study.precision
+    assert reached.reached
+    assert study.replications >= FIRST + LOOK_AHEAD
+    assert study.interval("a", "get_latency_p50_s").half_width <= 0.02 * reached.interval.mean
+    shared = experiment(QUICK, {"a": Policy()}, precision=precision, workers=2)
+    assert repr(shared.runs) == repr(study.runs)
+    short = experiment(QUICK, {"a": Policy()}, replications=3, workers=1)
+    assert repr(short.runs["a"]) == repr(study.first(3).runs["a"]), "replication k is one run"
+
+
+def test_a_study_that_gave_up_says_so() -> None:
+    """It stops at the most that it may play, and does not claim what it did not reach."""
+    seen: list[tuple[int, int]] = []
+    study = experiment(
+        QUICK,
+        POLICIES,
+        precision=[
+            Precision(measure="availability", half_width=1e-9, difference_to="primary-only")
+        ],
+        replications_max=17,
+        workers=1,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    (reached,) = study.precision
+    assert study.replications == 17
+    assert not reached.reached
+    assert reached.widest == "default - primary-only"
+    assert seen[-1] == (34, 34)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_comparisons_hold_all_at_once() -> None:
+    """Wider than one alone, wider again if the reference was chosen for its figures."""
+    policies = {**POLICIES, "again": Policy()}
+    study = experiment(QUICK, policies, replications=5, workers=1)
+    default, again = study.comparisons("availability")
+    assert (default.policy, again.policy) == ("default", "again")
+    assert default.difference == again.difference
+    alone = study.difference("primary-only", "default", "availability")
+    assert default.difference.half_width > alone.half_width
+    chosen = {
+        row.policy: row for row in study.comparisons("availability", "default", chosen_after=True)
+    }
+    assert list(chosen) == ["primary-only", "again"]
+    assert chosen["primary-only"].difference.half_width > default.difference.half_width
+    assert chosen["again"].verdict == "no difference seen"
+    assert chosen["again"].difference.high > 0, "few outages were tried"
+
+
+def test_outages_that_did_harm_are_counted() -> None:
+    """Under primary-only about all of them, and never more than there were."""
+    study = experiment(QUICK, POLICIES, replications=6, workers=1)
+    harmful, outages = study.harmful_outages("primary-only")
+    assert 0 < harmful <= outages
+    assert study.harmful_outages("default")[0] < harmful

@@ -72,6 +72,13 @@ def test_errors_hit_the_share_of_calls_that_the_severity_says() -> None:
     assert failing.fate(150.0, draw(failure=0.29, lost_reply=0.41)).committed_s is None
 
 
+def test_some_calls_fail_without_an_outage() -> None:
+    """The share that fails anyway fails at every moment, also where no outage is near."""
+    noisy = Faults((), slow_factor=10.0, lost_reply_share=0.4, failing_share=0.2)
+    assert noisy.fate(150.0, draw(failure=0.2)).error is None
+    assert noisy.fate(150.0, draw(failure=0.19)).error is not None
+
+
 def test_modes_follow_one_another() -> None:
     """A call that outlives a hang can be cut off by the crash that follows."""
     both = faults(Outage(100, 200, HANG), Outage(200, 300, REFUSE))

@@ -15,7 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ftrepo.policy import Policy, named_policies
+from ftrepo.designs import named_policies
+from ftrepo.policy import Policy
 from sim.history import GetOutcome
 from sim.run import Result
 from sim.show import (

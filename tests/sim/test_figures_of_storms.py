@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ftrepo.policy import Policy, named_policies
+from ftrepo.designs import named_policies
+from ftrepo.policy import Policy
 from sim.overload import attempts_per_request, not_closed_s, recovery_mean_s
 from sim.run import Result, run
 from sim.show import (

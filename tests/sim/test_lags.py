@@ -47,6 +47,7 @@ def history(
         keys=Keys(
             acknowledged_s=np.array([row[0] for row in keys]),
             settled_s=np.array([row[1] for row in keys]),
+            visible_s=np.array([row[1] for row in keys]),
             end=np.array([row[2] for row in keys], dtype=np.uint8),
         ),
         samples=Samples(

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from ftrepo.designs import named_policies
 from ftrepo.fault_tolerant import FaultTolerantRepository
-from ftrepo.policy import Policy, named_policies
+from ftrepo.policy import Policy
 from ftrepo.resilience.call_budget import CallBudget
 from sim.history import History
 from sim.run import run

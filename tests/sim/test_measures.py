@@ -59,6 +59,7 @@ HISTORY = History(
     keys=Keys(
         acknowledged_s=floats(2.0, 40.0, 41.0, 80.0, 90.0),
         settled_s=floats(99.0, 70.0, math.nan, 79.9, 95.0),
+        visible_s=floats(99.0, 72.0, math.nan, 80.0, math.nan),
         end=np.array(
             [KeyEnd.COMMITTED, KeyEnd.COMMITTED, KeyEnd.LOST, KeyEnd.COMMITTED, KeyEnd.EXPIRED],
             dtype=np.uint8,
@@ -112,7 +113,12 @@ def test_a_figure_that_does_not_exist_is_nan() -> None:
     quiet = replace(
         HISTORY,
         outages=np.empty((0, 2)),
-        keys=Keys(acknowledged_s=floats(), settled_s=floats(), end=np.array([], dtype=np.uint8)),
+        keys=Keys(
+            acknowledged_s=floats(),
+            settled_s=floats(),
+            visible_s=floats(),
+            end=np.array([], dtype=np.uint8),
+        ),
     )
     figures = measure(quiet)
     assert math.isnan(figures["primary_attempts_during_outage_per_s"])

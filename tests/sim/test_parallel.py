@@ -7,17 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from sim.study.parallel import spread
+from sim.study.parallel import Processes, ThisProcess, WorkersLostError, spread
 
 PROGRAM = """
 import os, sys, time
 from sim.study.parallel import spread
 
 def sleep(number):
-    print("working", flush=True)
+    os.write(1, b"working\\n")  # In one piece: `print` writes the end of the line apart.
     time.sleep(600)
 
 if __name__ == "__main__":
@@ -71,3 +72,67 @@ def test_ctrl_c_ends_everything_at_once(tmp_path) -> None:
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 130
     assert b"Traceback" not in errors
+
+
+def die_once(folder: str, number: int) -> int:
+    """Return the number; but the first time that it is 2, end this process as kill -9 would."""
+    marker = Path(folder, "dead")
+    if number == 2 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die(number: int) -> int:
+    """Always end this process as kill -9 would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def whose(_: int) -> int:
+    """Say which process this is."""
+    return os.getpid()
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    """What it did, and what was waiting, is done by others; every result comes once."""
+    jobs = [(str(tmp_path), number) for number in range(6)]
+    with Processes(2) as processes:
+        found = list(processes.finished(die_once, jobs))
+    assert sorted(found) == [(number, number) for number in range(6)]
+    assert (tmp_path / "dead").exists()
+
+
+def test_workers_that_are_killed_again_and_again_are_given_up() -> None:
+    """With an error that says how much was not done."""
+    with Processes(1) as processes, pytest.raises(WorkersLostError, match="2 of 2 jobs"):
+        list(processes.finished(die, [(1,), (2,)]))
+
+
+def test_processes_are_kept_for_the_next_jobs() -> None:
+    """To start one takes longer than many a run."""
+    with Processes(1) as processes:
+        first, second = (spread(whose, [(0,), (1,)], executor=processes) for _ in range(2))
+    assert len({*first, *second}) == 1
+    assert os.getpid() not in first
+
+
+def test_a_caller_who_stops_early_leaves_nobody_behind() -> None:
+    """Closing the results ends what is still at work."""
+    with Processes(1) as processes:
+        results = processes.finished(whose, [(number,) for number in range(50)])
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+        for child in multiprocessing.active_children():
+            child.join(timeout=10)
+        assert multiprocessing.active_children() == []
+        assert len(spread(whose, [(0,)], executor=processes)) == 1, "and it can go on"
+
+
+@pytest.mark.parametrize("executor", [ThisProcess(), Processes(1)])
+def test_a_shared_value_reaches_the_function_as_it_is(executor: ThisProcess | Processes) -> None:
+    """However it got there; and the same one is written only once."""
+    with executor:
+        shared = executor.share(list(range(1000)))
+        assert executor.share(list(range(1000))) == shared
+        assert spread(sum, [(shared,), (shared, 1)], executor=executor) == [499500, 499501]

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ftrepo.policy import Policy, named_policies
+from ftrepo.designs import named_policies
+from ftrepo.policy import Policy
 from sim.history import CreateOutcome, KeyEnd
 from sim.run import Result, run
 from sim.world import load_scenario

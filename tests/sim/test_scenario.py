@@ -42,6 +42,7 @@ NAMES = [
     "default",
     "flapping",
     "flash-crowd",
+    "fleet",
     "hang",
     "incident",
     "real-announced",

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ftrepo.policy import Policy, named_policies
+from ftrepo.designs import named_policies
+from ftrepo.policy import Policy
 from sim.history import GetOutcome
 from sim.measures import measure
 from sim.run import run

@@ -145,8 +145,9 @@ PENDING = (
         ],
     ),
     Panel(
-        title="Journal",
-        reading="Failures: keys are as durable as memory. Look at the disk.",
+        title="Journal and snapshot",
+        reading="Failures of the journal: keys are as durable as memory. Of the snapshot: a start "
+        "in an outage would be empty. Look at the disk.",
         queries=[
             (
                 "sum by (operation) (increase(ftrepo_journal_failures_total{$here}[5m]))",
@@ -157,6 +158,14 @@ PENDING = (
                 "found at the start: {{outcome}}",
             ),
             ("sum(increase(ftrepo_journal_kept_total{$here}[5m]))", "left at the end"),
+            (
+                "sum by (operation) (increase(ftrepo_snapshot_failures_total{$here}[5m]))",
+                "snapshot: {{operation}} failed",
+            ),
+            (
+                "sum by (outcome) (increase(ftrepo_snapshot_loaded_total{$here}[5m]))",
+                "snapshot: {{outcome}}",
+            ),
         ],
     ),
 )
@@ -197,8 +206,11 @@ CACHE = (
     Panel(
         title="Answers in the primary's place",
         reading="unavailable: an outage. unknown to the primary: the key waits for a flush, or "
-        "this memory is ahead of a replica.",
-        queries=[(rate("ftrepo_served_from_memory_total", "reason"), "{{reason}}")],
+        "this memory is ahead of a replica. Other instances are asked for what memory lacks.",
+        queries=[
+            (rate("ftrepo_served_from_memory_total", "reason"), "{{reason}}"),
+            (rate("ftrepo_peers_asked_total", "outcome"), "other instances: {{outcome}}"),
+        ],
         unit="reqps",
     ),
     Panel(

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from ftrepo import events
-from ftrepo.errors import PrimaryUnavailableError
+from ftrepo.errors import JournalError, PrimaryUnavailableError
 from ftrepo.events import (
     BreakerChanged,
     CacheMiss,
@@ -26,11 +26,14 @@ from ftrepo.events import (
     JournalKept,
     JournalRecovered,
     KeyCreated,
+    PeersAsked,
     PendingDropped,
     PrimaryFailed,
     Refreshed,
     RetryScheduled,
     ServedFromMemory,
+    SnapshotFailed,
+    SnapshotLoaded,
 )
 from ftrepo.fault_tolerant import FaultTolerantRepository
 from ftrepo.interface import Durability
@@ -49,6 +52,7 @@ EXAMPLES: list[Event] = [
     PrimaryFailed(operation="get", error=OSError(f"cannot reach {DSN}"), duration_s=0.5),
     CacheMiss(key_id="k"),
     ServedFromMemory(key_id="k", reason="unknown to the primary"),
+    PeersAsked(key_id="k", found=True),
     Flushed(confirmed=3, remaining=0, duration_s=0.1),
     FlushFailed(attempted=3, remaining=5, error=TimeoutError("late")),
     PendingDropped(key_id="k", reason="shutdown"),
@@ -60,6 +64,8 @@ EXAMPLES: list[Event] = [
     JournalRecovered(keys=4, expired=1, corrupted=0),
     JournalFailed(operation="append", error=OSError("disk full")),
     JournalKept(keys=2),
+    SnapshotLoaded(keys=12, age_s=40.0, corrupted=0),
+    SnapshotFailed(operation="save", error=JournalError("the disk is full")),
 ]
 
 NAMES = {
@@ -169,6 +175,8 @@ def test_a_retry_says_what_why_and_when(log: pytest.LogCaptureFixture) -> None:
         (JournalRecovered(keys=0, expired=0, corrupted=1), logging.ERROR),
         (JournalRecovered(keys=0, expired=0, corrupted=0, file_set_aside="f"), logging.ERROR),
         (JournalRecovered(keys=9, expired=0, corrupted=0), logging.INFO),
+        (SnapshotLoaded(keys=9, age_s=1.0, corrupted=1), logging.ERROR),
+        (SnapshotLoaded(keys=9, age_s=1.0, corrupted=0), logging.INFO),
     ],
 )
 def test_the_level_says_what_to_do(event: Event, level: int, log: pytest.LogCaptureFixture) -> None:

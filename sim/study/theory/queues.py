@@ -1,4 +1,4 @@
-"""Closed forms that simulations are held against."""
+"""Queues with several servers, which the primary's pool of connections is."""
 
 from __future__ import annotations
 
@@ -30,33 +30,3 @@ def mmc_mean_wait_s(servers: int, arrivals_per_s: float, mean_service_s: float) 
     """Mean time in the queue of an M/M/c system, service not included: C / (c/s - λ)."""
     load = arrivals_per_s * mean_service_s
     return erlang_c(servers, load) / (servers / mean_service_s - arrivals_per_s)
-
-
-def cached_keys(*, issuers: int, rotation_interval_s: float, lifetime_s: float) -> float:
-    """Mean number of unexpired keys: Little's law, L = λW.
-
-    Args:
-        issuers: how many instances make keys.
-        rotation_interval_s: each makes one every so many seconds.
-        lifetime_s: how long a key stays in the cache: from its creation to its expiry.
-    """
-    return issuers / rotation_interval_s * lifetime_s
-
-
-def availability_alternating(mean_up_s: float, mean_down_s: float) -> float:
-    """Long-run share of up time of an alternating renewal process: MTTF / (MTTF + MTTR)."""
-    return mean_up_s / (mean_up_s + mean_down_s)
-
-
-def mean_flush_wait_s(flush_interval_s: float) -> float:
-    """Mean wait for the next beat of a fixed interval, from a moment independent of it: half."""
-    return flush_interval_s / 2
-
-
-__all__ = [
-    "availability_alternating",
-    "cached_keys",
-    "erlang_c",
-    "mean_flush_wait_s",
-    "mmc_mean_wait_s",
-]
