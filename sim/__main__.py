@@ -17,6 +17,7 @@ from ftrepo.errors import PolicyError
 from ftrepo.policy import Policy
 from sim import real_time, review_command, sweep_command, tune_command
 from sim.arguments import (
+    INTERRUPTED,
     add_policy,
     add_precision,
     add_seed_and_workers,
@@ -34,10 +35,6 @@ from sim.study.experiment import REPLICATIONS, Experiment, experiment
 from sim.study.precision import FIRST, LOOK_AHEAD
 from sim.world.errors import InputError
 from sim.world.scenario_file import load_scenario, named_scenarios
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended, by the custom of shells."""
-
 
 _EXAMPLES = """\
 examples:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from sim.world.scenario import Scenario
 
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended, by the custom of shells."""
+
 MANY_REQUESTS = 10_000_000
 """From so many on it is worth saying beforehand that a study will take long."""
 
@@ -224,6 +227,18 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def add_store(output: Any) -> None:
+    """Add the option that says where finished runs are kept, to a group of options."""
+    output.add_argument(
+        "--store",
+        type=Path,
+        default=Path("build/runs"),
+        metavar="DIR",
+        help="where finished runs are kept, for every study to find, and to go on from after an "
+        "interruption; default: %(default)s",
+    )
 
 
 def console() -> Console:

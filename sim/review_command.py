@@ -16,8 +16,10 @@ from typing import Any
 from ftrepo.designs import DESIGNS, named_policies, policy_named_or_file
 from ftrepo.policy import Policy
 from sim.arguments import (
+    INTERRUPTED,
     add_precision,
     add_seed_and_workers,
+    add_store,
     add_world,
     console,
     count,
@@ -36,9 +38,6 @@ from sim.study.stored_runs import StoredRuns
 from sim.study.sweep import OtherCodeError
 from sim.world.errors import InputError
 from sim.world.scenario import Scenario
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended, by the custom of shells."""
 
 REVIEW_REPLICATIONS = 10
 """Replications of a review when nobody says otherwise: intervals that hold all at once need more
@@ -97,13 +96,7 @@ def add_command(commands: Any) -> None:
         metavar="DIR",
         help="default: build/review, of a scenario build/review-SCENARIO",
     )
-    output.add_argument(
-        "--store",
-        type=Path,
-        default=Path("build/runs"),
-        metavar="DIR",
-        help="where finished runs are kept; default: %(default)s",
-    )
+    add_store(output)
     output.add_argument(
         "--notebooks",
         type=Path,

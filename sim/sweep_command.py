@@ -17,8 +17,10 @@ from typing import Any
 
 from ftrepo.designs import policy_named_or_file
 from sim.arguments import (
+    INTERRUPTED,
     add_policy,
     add_seed_and_workers,
+    add_store,
     add_world,
     console,
     count,
@@ -32,9 +34,6 @@ from sim.study.parallel import Processes, ThisProcess, WorkersLostError, local_e
 from sim.study.run_store import RunStore
 from sim.study.sweep import OtherCodeError, Sweep, SweepPlan, plan_sweep
 from sim.world.errors import InputError
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended, by the custom of shells."""
 
 _EXAMPLES = """\
 a NAME is a setting of a policy, operation_timeout_s (insert, select and delete together), policy
@@ -90,13 +89,7 @@ def add_command(commands: Any) -> None:
         "default: availability, sync lag and load",
     )
     output.add_argument("--out", type=Path, metavar="DIR", help="write Parquet, figures, a summary")
-    output.add_argument(
-        "--store",
-        type=Path,
-        default=Path("build/runs"),
-        metavar="DIR",
-        help="where finished runs are kept, for every sweep to find; default: %(default)s",
-    )
+    add_store(output)
     sweep.set_defaults(command=_sweep)
 
 

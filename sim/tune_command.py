@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ftrepo.designs import named_policies, policy_named_or_file
 from sim.arguments import (
+    INTERRUPTED,
     add_seed_and_workers,
+    add_store,
     add_world,
     console,
     count,
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
 
     from sim.show.markdown import MarkdownTable
     from sim.world.scenario import Scenario
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended, by the custom of shells."""
 
 NOT_SHOWN = 1
 """The exit code if a constraint was not shown to hold."""
@@ -83,14 +82,7 @@ def add_command(commands: Any) -> None:
         metavar="DIR",
         help="policy.toml, tables, figures, Optuna's study; default: %(default)s",
     )
-    output.add_argument(
-        "--store",
-        type=Path,
-        default=Path("build/runs"),
-        metavar="DIR",
-        help="where finished runs are kept, to go on from after an interruption; "
-        "default: %(default)s",
-    )
+    add_store(output)
     parser.set_defaults(command=_tune)
 
 
