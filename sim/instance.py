@@ -139,10 +139,12 @@ class Instance:
         await self.repository.__aenter__()
         insort(self._ready, self, key=attrgetter("number"))
         rotation = self._loop.create_task(self._rotate())
-        await asyncio.wait([rotation], timeout=end_s - self._clock.time())
-        if rotation.done():
-            rotation.result()  # It never ends by itself: raise what broke it.
-        rotation.cancel()
+        try:
+            await asyncio.wait([rotation], timeout=end_s - self._clock.time())
+            if rotation.done():
+                rotation.result()  # It never ends by itself: raise what broke it.
+        finally:
+            rotation.cancel()  # Also if the run is given up: there is nobody to publish to then.
 
     async def _stop(self, stop: Stop) -> None:
         self._ready.remove(self)

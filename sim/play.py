@@ -127,6 +127,9 @@ class Play:
                 for instance in self.instances:
                     lives.create_task(instance.live())
             await self._settle()
+            for peer in peers:
+                if peer.done():
+                    peer.result()  # Raises what kept it from publishing.
             if self.callers.under_way:
                 # Each has a deadline that has long passed: their tasks have failed, and the figures
                 # of the others mean nothing.
