@@ -343,7 +343,8 @@ class Reconciler:
             try:
                 await self._listen(feed)
             except Exception as error:  # whatever a driver raises: a feed is a convenience
-                _log.info("new keys are not announced for now: %s", describe(error))
+                if _log.isEnabledFor(logging.INFO):
+                    _log.info("new keys are not announced for now: %s", describe(error))
             # However the feed fails, the primary is asked for another one at most once a beat.
             await asyncio.sleep(self._policy.flush_interval_s)
             while not self._guarded.is_closed:

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ftrepo.errors import FtrepoError
+from ftrepo.errors import FtrepoError, InvalidKeyError, KeyConflictError
 from ftrepo.failure_log import log_failure
 from ftrepo.policy import Policy
 
@@ -30,6 +30,9 @@ _log = logging.getLogger("ftrepo")
 
 REPEAT_CREATE_S = 5.0
 """How long a rotation waits before it repeats a `create` that was not acknowledged."""
+
+_HOPELESS = (KeyConflictError, InvalidKeyError)
+"""Errors for which there is another key to make: this one will never be stored."""
 
 
 class KeyPair(Protocol):
@@ -105,7 +108,8 @@ class KeyRotation(Generic[K]):
         """Publish a first key, and sign with it at once: there is no older one to sign with.
 
         Returns as soon as the key is acknowledged, with the primary away after one time-out. A
-        publisher that does not acknowledge it is asked again every `REPEAT_CREATE_S`.
+        publisher that does not acknowledge it is asked again every `REPEAT_CREATE_S`, with another
+        key if it says that the id is taken.
         """
         self._started_s = asyncio.get_running_loop().time()
         self._use(await self._publish())
@@ -131,9 +135,12 @@ class KeyRotation(Generic[K]):
                     await self._publisher.create(pair.public)
                 except FtrepoError as error:
                     self._on_failure(pair.public, error)
+                    failed = error
                 else:
                     return pair
                 await asyncio.sleep(REPEAT_CREATE_S)
+                if isinstance(failed, _HOPELESS):
+                    break  # The same key would be refused again, until it expires.
 
     async def _bring_into_use(self, pair: K) -> None:
         lead_s = lead_before_use_s(
@@ -142,7 +149,14 @@ class KeyRotation(Generic[K]):
             interval_s=self._interval_s,
             token_lifetime_s=self._token_lifetime_s,
         )
-        await asyncio.sleep(lead_s)
+        loop = asyncio.get_running_loop()
+        spread_s = loop.time() + lead_s
+        # The older key may have less left than the lead, if this one was late to be acknowledged.
+        while True:
+            wait_s = min(spread_s - loop.time(), self._may_sign_for_s())
+            if wait_s <= 0:
+                break
+            await asyncio.sleep(wait_s)
         while self._policy.sign_when_committed and (left_s := self._may_sign_for_s()) > 0:
             try:
                 async with asyncio.timeout(left_s):

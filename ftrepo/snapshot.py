@@ -14,6 +14,7 @@ import asyncio
 import base64
 import json
 import os
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,8 @@ FORMAT = "ftrepo snapshot 1"
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)
+"""What reading damaged JSON may raise: brackets without end are too deep for it."""
 
 
 class FileSnapshot:
@@ -43,6 +46,7 @@ class FileSnapshot:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
+        self._writing = threading.Lock()
 
     async def load(self) -> Saved | None:
         """Return what was saved last; see `Snapshot.load`."""
@@ -63,6 +67,17 @@ class FileSnapshot:
         return _read(lines, self._path)
 
     def _save(self, keys: Sequence[PublicKey], at: datetime) -> None:
+        # A thread cannot be cancelled: one that a slow disk holds up writes on after its time-out.
+        if not self._writing.acquire(blocking=False):
+            raise JournalError(
+                f"the snapshot {self._path} is still being written by an earlier save"
+            )
+        try:
+            self._replace(keys, at)
+        finally:
+            self._writing.release()
+
+    def _replace(self, keys: Sequence[PublicKey], at: datetime) -> None:
         head = [FORMAT, (at - _UNIX_EPOCH) // _MICROSECOND]
         text = "\n".join(map(json.dumps, [head, *(_to_fields(key) for key in keys)])) + "\n"
         fresh = self._path.with_name(self._path.name + ".new")
@@ -85,7 +100,7 @@ def _read(lines: Sequence[bytes], path: Path) -> Saved:
         if name != FORMAT:
             raise ValueError(f"it begins with {name!r}")
         at = _UNIX_EPOCH + int(saved_us) * _MICROSECOND
-    except (ValueError, TypeError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise JournalError(f"{path} is not a snapshot: {error}") from error
     keys, corrupted = [], []
     for number, line in enumerate(lines[1:], start=2):
@@ -114,6 +129,6 @@ def _from_fields(line: bytes) -> PublicKey:
             expires_us,
             base64.b64decode(checksum, validate=True),
         )
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise CorruptedRowError(f"it is no row: {error}") from error
     return from_row(row)

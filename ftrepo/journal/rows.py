@@ -49,7 +49,7 @@ def from_row(row: Row) -> PublicKey:
     try:
         fields = (_text(key_id), material, _text(algorithm), created_us, expires_us)
         sound = isinstance(material, bytes) and _checksum(fields) == checksum
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptedRowError(f"a field is of the wrong type: {error}") from error
     if not sound:
         raise CorruptedRowError("the checksum does not fit")

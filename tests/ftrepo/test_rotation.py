@@ -130,6 +130,27 @@ def test_a_refused_key_is_published_again_and_its_lost_beats_are_left_out() -> N
     assert signing[2][1] == 4000
 
 
+def test_a_key_that_was_late_shortens_its_lead() -> None:
+    """Where a create failed for long, the older key has no time left for the whole of the lead."""
+    settings = {"pending_writes": False, "write_order": "primary-only", "publish_lead_s": 600}
+    signing = uses(4900, [refuse(900, 2700)], **settings)
+    assert signing[:2] == [("k1", 0), ("k2", 3000)]
+
+
+def test_an_id_that_is_taken_is_given_up() -> None:
+    """The key would be refused again and again until it expires: another one is made."""
+
+    async def story(laboratory: Laboratory) -> list[tuple[str, float]]:
+        other = make_key("k2", created_s=1, lifetime_s=LIFETIME_S, material="another")
+        laboratory.primary.commit(other)
+        service = Service(laboratory, Policy(publish_lead_s=0))
+        await service.run(1100)
+        assert service.failures == ["k2"]
+        return service.used
+
+    assert [(key, round(at_s)) for key, at_s in run_laboratory(story)] == [("k1", 0), ("k3", 1005)]
+
+
 def test_failures_are_told() -> None:
     """Whoever asked is told of each create that was not acknowledged."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,8 +109,24 @@ class TestFile:
         assert saved.keys == (KEYS[0], KEYS[2])
         assert [each.split(":")[0] for each in saved.corrupted] == ["line 3", "line 4"]
 
+    @pytest.mark.parametrize("line", ["[" * 100_000, '["k", "", "", 1e400, 2, ""]', "LARGE"])
+    def test_whatever_a_line_has_become_costs_one_key(self, tmp_path: Path, line: str) -> None:
+        """Brackets without end and numbers without bound are damage like any other."""
+        path = self.save(tmp_path / "s")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        fields = json.loads(lines[2])
+        fields[3] = 10**30
+        lines[2] = json.dumps(fields) if line == "LARGE" else line
+        path.write_text("\n".join(lines))
+        saved = self.load(path)
+        assert saved is not None
+        assert saved.keys == (KEYS[0], KEYS[2])
+        assert len(saved.corrupted) == 1
+
     @pytest.mark.parametrize(
-        "head", ["", "[]", '["another file", 1]', "\x00", '["ftrepo snapshot 1"]']
+        "head",
+        ["", "[]", '["another file", 1]', "\x00", '["ftrepo snapshot 1"]', "[" * 100_000],
+        ids=["empty", "list", "another", "zero", "short", "deep"],
     )
     def test_another_file_is_refused(self, tmp_path: Path, head: str) -> None:
         """Something that is no snapshot is not read as an empty one."""
@@ -133,6 +150,34 @@ class TestFile:
             asyncio.run(FileSnapshot(path).save(KEYS[:1], EPOCH))
         monkeypatch.undo()
         assert self.load(path) == Saved(keys=tuple(KEYS), at=EPOCH)
+
+    def test_a_save_that_is_held_up_is_not_met_by_another(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its time-out leaves a thread that writes on; two at once would write into each other."""
+        path = tmp_path / "s"
+        snapshot = FileSnapshot(path)
+        reached, go_on = threading.Event(), threading.Event()
+        synchronise = os.fsync
+
+        def wait(descriptor: int) -> None:
+            reached.set()
+            assert go_on.wait(timeout=30)
+            synchronise(descriptor)
+
+        async def main() -> None:
+            monkeypatch.setattr(os, "fsync", wait)
+            slow = asyncio.create_task(snapshot.save(KEYS, EPOCH))
+            await asyncio.to_thread(reached.wait, 30)
+            slow.cancel()
+            with pytest.raises(JournalError, match="still being written"):
+                await snapshot.save(KEYS[:1], EPOCH)
+            go_on.set()
+
+        asyncio.run(main())  # Its end waits for the thread.
+        assert self.load(path) == Saved(keys=tuple(KEYS), at=EPOCH)
+        asyncio.run(snapshot.save(KEYS[:1], EPOCH))
+        assert self.load(path) == Saved(keys=tuple(KEYS[:1]), at=EPOCH)
 
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
         """It is named, and nothing is made."""
@@ -238,6 +283,23 @@ def test_a_disk_that_hangs_or_is_full_stops_nothing() -> None:
             await lab.until(7.0)
             assert disk.saved is not None
             assert [key.id for key in disk.saved.keys] == ["a"]
+
+    run_laboratory(story)
+
+
+def test_what_is_learnt_while_the_snapshot_is_written_is_in_the_next() -> None:
+    """A write takes the keys as they are when it begins; those that come meanwhile are owed."""
+
+    async def story(lab: Laboratory) -> None:
+        disk = SimulatedDisk()
+        async with repository(lab, disk, Policy(snapshot_interval_s=1.0)) as repo:
+            await repo.create(make_key("a"))
+            disk.hangs_until_s = 2.0
+            await lab.until(1.5)  # the write of "a" has begun
+            await repo.create(make_key("b"))
+            await lab.until(10.0)
+            assert disk.saved is not None
+            assert {key.id for key in disk.saved.keys} == {"a", "b"}
 
     run_laboratory(story)
 
