@@ -1,7 +1,7 @@
 """What a sweep costs beside its runs, and how busy it keeps its workers.
 
-Measured on what `python -m sim sweep` does, files and figures included, on two workers, and on a
-sweep of ordinary size: twenty points, four replications, some three minutes of runs. What it costs
+Measured on `python -m sim sweep` itself, files and figures included, on two workers, and on a sweep
+of ordinary size: twenty points, four replications, some three minutes of runs. What it costs
 beside them is nearly the same for every size, so that a shorter one has a larger share. The CPU
 time is that of every process, from the start of its interpreter to its end; a share of a shared
 machine's wall clock would tell more of the machine than of the program.
@@ -16,21 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ftrepo.policy import Policy
-from sim.show.sweep_files import write_sweep
-from sim.show.sweep_words import DEFAULT_MEASURES
 from sim.study.experiment import figures_of
-from sim.study.grid import parse_settings
 from sim.study.parallel import Processes, spread
-from sim.study.run_store import RunStore
-from sim.study.sweep import sweep
 from sim.world.scenario_file import load_scenario
-
-T = TypeVar("T")
 
 WORKERS = 2
 GRID = ("flush_interval_s=0.5,1,2,5,10", "operation_timeout_s=0.1,0.25,0.5,1")
@@ -69,35 +62,24 @@ def sweep_idle() -> dict[str, Any]:
     }
 
 
-class Timed(Processes):
-    """Processes that note when each job began and ended, and the CPU time that it took."""
-
-    noted: list[tuple[float, float, float]]
-
-    def finished(
-        self, function: Callable[..., T], jobs: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[int, T]]:
-        """Yield the results, and keep the times."""
-        self.noted = []
-        for number, (result, *times) in super().finished(timed, [(function, *job) for job in jobs]):
-            self.noted.append((times[0], times[1], times[2]))
-            yield number, result
-
-
-def timed(function: Callable[..., T], *job: Any) -> tuple[T, float, float, float]:
-    """Make a call, and return its result, when it began and ended, and its CPU time."""
-    start_s, before_s = time.monotonic(), time.process_time()
-    result = function(*job)
-    return result, start_s, time.monotonic(), time.process_time() - before_s
-
-
 @functools.cache
 def _measured() -> dict[str, float]:
     """Sweep once in a process of its own, and return what that took."""
     before_s = _children_cpu_s()
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "benchmarks.sweep", folder], check=True)
-        noted: list[tuple[float, float, float]] = json.loads(Path(folder, "times").read_text())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = [word for text in GRID for word in ("--set", text)]
+        arguments = [
+            *("sweep", "default", *settings, "--replications", str(REPLICATIONS)),
+            *("--store", str(folder / "runs"), "--out", str(folder / "out")),
+        ]
+        # Not a module that is run by its name: each worker would import that, and all that it does.
+        program = (
+            "from pathlib import Path; from benchmarks.timed_sweep import main; "
+            f"main(Path({str(folder / 'times')!r}), {WORKERS}, {arguments!r})"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+        noted: list[tuple[float, float, float]] = json.loads((folder / "times").read_text())
     starts_s, ends_s, cpu_s = zip(*noted, strict=True)
     return {
         "all_cpu_s": _children_cpu_s() - before_s,
@@ -106,22 +88,6 @@ def _measured() -> dict[str, float]:
         "runs_wall_s": sum(ends_s) - sum(starts_s),
         "span_s": max(ends_s) - min(starts_s),
     }
-
-
-def _sweep_once(folder: Path) -> None:
-    """Do what the command does, and leave the times of the runs in a file."""
-    store = RunStore(folder / "runs")
-    with Timed(WORKERS) as workers:
-        swept = sweep(
-            load_scenario("default"),
-            Policy(),
-            parse_settings(GRID),
-            replications=REPLICATIONS,
-            store=store,
-            executor=workers,
-        )
-    write_sweep(folder / "out", swept, command="", measures=DEFAULT_MEASURES)
-    (folder / "times").write_text(json.dumps(workers.noted))
 
 
 def _children_cpu_s() -> float:
@@ -151,7 +117,3 @@ def _loop(_: int) -> int:
     for number in range(20_000_000):
         total += number
     return total
-
-
-if __name__ == "__main__":
-    _sweep_once(Path(sys.argv[1]))

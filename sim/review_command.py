@@ -86,7 +86,9 @@ def add_command(commands: Any) -> None:
         help="the availability that is wanted; default: %(default)s",
     )
     study.add_argument(
-        "--no-sensitivity", action="store_true", help="change no assumption: a third of the runs"
+        "--no-sensitivity",
+        action="store_true",
+        help="change no assumption: play the designs once, and not the closest in ten other worlds",
     )
     study.add_argument("--fast", action="store_true", help="few replications, for a first look")
     output = review.add_argument_group("output")
@@ -111,6 +113,8 @@ def _review(options: argparse.Namespace) -> int:
     if options.scenario is None:
         if options.outages or options.traffic or options.primary or options.policies:
             raise InputError("which scenario? --outages, --traffic and the like change one")
+        if options.replications or options.precision or options.no_sensitivity:
+            raise InputError("which scenario? notebooks say themselves how often they play one")
         return _review_notebooks(options)
     from sim.show.decision_page import DesignReview, check_replaceable, write_decision
 

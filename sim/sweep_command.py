@@ -109,6 +109,8 @@ def _sweep(options: argparse.Namespace) -> int:
         replications=options.replications,
         store=store,
     )
+    if options.out:
+        _make_folder(options.out)
     _say(_expectation(plan, store, options))
     try:
         sweep = _played(plan, store, options)
@@ -117,6 +119,14 @@ def _sweep(options: argparse.Namespace) -> int:
         return INTERRUPTED
     _show(sweep, options, measures)
     return 0
+
+
+def _make_folder(out: Path) -> None:
+    """Make the folder for the output before hours of work, not after them."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be a folder: {error.strerror}") from error
 
 
 def _played(plan: SweepPlan, store: RunStore, options: argparse.Namespace) -> Sweep:
@@ -144,7 +154,8 @@ def _expectation(plan: SweepPlan, store: RunStore, options: argparse.Namespace) 
         text += f", {known} of them played already"
     if to_play and not options.cluster:
         workers = min(options.workers or os.cpu_count() or 1, to_play)
-        text += f"; about {_rounded(plan.expected_s(workers))} on {workers} processors"
+        several = "" if workers == 1 else "s"
+        text += f"; about {_rounded(plan.expected_s(workers))} on {workers} processor{several}"
     if not known and (others := store.of_other_code()):
         text += (
             f"\nnote: {others} runs in {store.folder} were played by other code than this, and are "
@@ -191,7 +202,10 @@ def _command(options: argparse.Namespace) -> str:
     for text in options.settings:
         words += ["--set", text]
     words += ["--policy", options.policy, "--seed", str(options.seed)]
-    return shlex.join([*words, "--replications", str(options.replications)])
+    words += ["--replications", str(options.replications)]
+    for measure in options.measures or ():
+        words += ["--measure", measure]
+    return shlex.join(words)
 
 
 def _rounded(seconds: float) -> str:

@@ -47,8 +47,13 @@ NOT_SHOWN = 1
 _SPACE = "\n".join(f"  {each}" for each in DEFAULT_SPACE)
 
 _EXAMPLES = f"""\
-The first objective decides; the next one where the first leaves a choice. A share is to be high and
-any other measure low, unless min: or max: stands before it. Without --search this is searched:
+The first objective decides; the next one where the first leaves a choice. An availability and the
+goodput are to be high and any other measure low, unless min: or max: stands before it. A bound on a
+share is a number from 0 to 1, as in 'availability>=0.999'. A count that must be zero, as in
+'lost_keys<=0', is kept where no run has one; the notes say how many others may. Any other one is
+kept if the far end of its interval keeps it, on fresh seeds and on every trace of --check, whose
+outages must be others than those of --outages. `python -m sim run default` lists the measures.
+Without --search this is searched:
 {_SPACE}
 
 examples:

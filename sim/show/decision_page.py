@@ -168,6 +168,7 @@ def _evidence(review: DesignReview) -> list[Markup]:
                 review.worlds,
                 against=review.recommended,
                 against_best=True,
+                chosen_after=review.recommended != review.preferred,
                 objective=review.objective,
                 finding=_finding(review),
             )
@@ -182,16 +183,20 @@ def _evidence(review: DesignReview) -> list[Markup]:
 
 def _finding(review: DesignReview) -> str:
     study = next(iter(review.worlds.values()))
-    interval = study.interval(review.recommended, "availability")
-    worst = min(study.policies, key=lambda name: study.interval(name, "availability").mean)
-    most = 1 - study.interval(worst, "availability").mean
+    name, interval = review.recommended, study.interval(review.recommended, "availability")
+    if interval.mean < 1:
+        text = f"Under {name} {100 * (1 - interval.mean):.2g}% of the get calls fail"
+    else:
+        text = f"Under {name} no get call was seen to fail"
     # Without an interval, all that can be said is what was seen.
-    least = 1 - (interval.mean if math.isnan(interval.low) else interval.low)
-    which = "" if math.isnan(interval.low) else "at most "
-    return (
-        f"Under {review.recommended} {which}{100 * least:.2g}% of the get calls fail, "
-        f"under {worst} {100 * most:.2g}%"
-    )
+    if not math.isnan(interval.low):
+        text += f" (at most {100 * (1 - interval.low):.2g}%)"
+    means = {each: study.interval(each, "availability").mean for each in study.policies}
+    worst = min(means, key=lambda each: means[each])
+    if not means[worst] < interval.mean:
+        return text
+    # Means are compared with means: a bound of one beside the mean of another would mislead.
+    return f"{text}, under {worst} {100 * (1 - means[worst]):.2g}%"
 
 
 def _alternatives(review: DesignReview) -> list[Markup]:

@@ -212,8 +212,9 @@ def difference_words(availability: Interval) -> str:
     """A difference of availability, turned into how many more calls fail, with its interval."""
     if math.isnan(availability.low):
         return _share(-availability.mean)
-    low, high = _share(-availability.high), _share(-availability.low)
-    return f"{_share(-availability.mean)} [{low}, {high}]"
+    # Few replications may leave more than there is: no share differs by more than all.
+    low, high = max(-1.0, -availability.high), min(1.0, -availability.low)
+    return f"{_share(-availability.mean)} [{_share(low)}, {_share(high)}]"
 
 
 def _phrase(trade: Trade) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -40,6 +41,7 @@ def availability_by_policy(
     *,
     against: str | None = None,
     against_best: bool = False,
+    chosen_after: bool = False,
     objective: float | None = 0.999,
     finding: str = "The share of get calls that failed, by policy",
 ) -> Figure:
@@ -49,6 +51,8 @@ def availability_by_policy(
         experiments: what was compared, by a name for its scenario; all with the same policies.
         against: the policy that the paired differences are taken to; `None` for the first.
         against_best: whether the others are expected to fail more than it, not fewer.
+        chosen_after: whether that policy was chosen because of these figures; then the intervals
+            are corrected for all pairs, as those of `Experiment.comparisons` are.
         objective: the availability wanted, drawn as a line; `None` for none. The default is the
             99.9% of disaster-recovery objectives in common use.
         finding: what the figure shows, in one sentence.
@@ -64,7 +68,8 @@ def availability_by_policy(
         f"lines: 95% intervals; differences to {against} are paired, on the same outages and calls"
         f"{', their intervals hold all at once' if len(policies) > 2 else ''}."
     )
-    confidence = simultaneous(max(1, len(policies) - 1))
+    looks = math.comb(len(policies), 2) if chosen_after else len(policies) - 1
+    confidence = simultaneous(max(1, looks))
     figure, (axes,) = new_figure(height_in=1.75 + 0.38 * rows, finding=finding, note=note)
     left, right = _limits(experiments, objective)
     axes.set_xscale("log")
@@ -127,7 +132,9 @@ def _draw_interval(axes: Axes, y: int, interval: Interval, left: float, hue: str
 def _annotate(axes: Axes, y: int, difference: Interval) -> None:
     text = f"{_percent(difference.mean)}"
     if not np.isnan(difference.low):
-        text += f" [{_percent(difference.low)}, {_percent(difference.high)}]"
+        # Few replications may leave more than there is: no share differs by more than all.
+        low, high = max(-1.0, difference.low), min(1.0, difference.high)
+        text += f" [{_percent(low)}, {_percent(high)}]"
     _beside(axes, y, text, INK)
 
 

@@ -19,6 +19,7 @@ from sim.show.sweep_words import (
     mean_text,
     measure_label,
     setting_label,
+    span_text,
     study_text,
 )
 from sim.study.grid import label, value_text
@@ -127,17 +128,15 @@ def _draw_cells(
             fontweight="bold",
         )  # fmt: skip
         axes.annotate(
-            _half_text(measure, each), (across, up), (0, -9), textcoords="offset points",
+            _interval_text(measure, each), (across, up), (0, -9), textcoords="offset points",
             ha="center", va="center", color="white" if dark else INK, fontsize=8.5,
         )  # fmt: skip
 
 
-def _half_text(measure: str, interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return ""
+def _interval_text(measure: str, interval: Interval) -> str:
     if is_share(measure) and interval.mean == 1.0:
         return "no failure"
-    return f"± {interval.half_width:.2g}"
+    return span_text(measure, interval)
 
 
 def _name_cells(axes: Axes, sweep: Sweep, across: str, up: str) -> None:

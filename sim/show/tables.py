@@ -13,7 +13,10 @@ from sim.study.agreement import Check
 from sim.study.comparisons import simultaneous
 from sim.study.experiment import Experiment
 from sim.study.intervals import Interval
-from sim.study.nines import harm_statement, nines_statement
+from sim.study.nines import alike_statement, harm_statement, nines_statement, unlike_share
+
+_ALIKE = "in every run"
+"""What stands in the place of an interval that has no width."""
 
 
 def run_table(experiment: Experiment, policy: str) -> Table:
@@ -113,6 +116,17 @@ def notes(experiment: Experiment) -> list[str]:
             "≥ means that no failure was seen: the figure is what 95% confidence leaves, given how "
             "few outages were tried"
         )
+    alike = [
+        interval.replications
+        for name in experiment.policies
+        for interval in experiment.intervals(name).values()
+        if alike_statement(interval)
+    ]
+    if alike:
+        lines.append(
+            f"“{_ALIKE}”: all agree, which leaves at most {100 * unlike_share(min(alike)):.2g} of "
+            "100 others with another figure"
+        )
     return lines
 
 
@@ -145,6 +159,8 @@ def _texts(measure: Measure, interval: Interval) -> tuple[str, str]:
     else:
         mean = number(interval.mean)
         span = f"{number(interval.low)} … {number(interval.high)}"
+        if alike_statement(interval):
+            span = _ALIKE
     return mean, "" if math.isnan(interval.low) else span
 
 

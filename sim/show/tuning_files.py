@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 
 from sim.show.figure_tuning import pareto_front, sensitivity_tornado
@@ -27,6 +29,7 @@ from sim.study.grid import value_text
 from sim.study.tune.objectives import measures_of
 from sim.study.tune.space import value_in
 from sim.study.tune.tuning import Tuning
+from sim.study.tune.verdict import Kept
 
 POLICY_FILE = "policy.toml"
 
@@ -55,12 +58,14 @@ def policy_toml(tuning: Tuning, *, command: str = "") -> str:
         lines.append("Constraints, with what is left to the bound from the interval's far end:")
     lines += [
         f"  {each.constraint}: {interval_text(each.constraint.measure, each.interval)}, margin "
-        f"{each.margin:.3g}: {each.verdict}"
+        f"{_margin(each)}: {each.verdict}"
         for each in tuning.verdicts
     ]
     for trace in tuning.checked:
         lines += [
-            f"  on {trace.name}: {each.constraint}: margin {each.margin:.3g}: {each.verdict}"
+            f"  on {trace.name}: {each.constraint}: "
+            f"{interval_text(each.constraint.measure, each.interval)}, margin {_margin(each)}: "
+            f"{each.verdict}"
             for each in trace.kept
         ]
     changed = [
@@ -94,7 +99,10 @@ def write_tuning(folder: Path, tuning: Tuning, *, command: str = "") -> list[Pat
     }
     written = [folder / name for name in texts]
     for path, text in zip(written, texts.values(), strict=True):
-        path.write_text(text, encoding="utf-8")
+        # A policy of which half is written is a policy, too: of defaults in the rest.
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
     table = trial_table(tuning)
     for suffix, write in ((".parquet", table.to_parquet), (".csv", table.to_csv)):
         written.append(folder / f"trials{suffix}")
@@ -107,7 +115,9 @@ def write_tuning(folder: Path, tuning: Tuning, *, command: str = "") -> list[Pat
         figures["pareto_front"] = pareto_front(tuning)
     for name, figure in figures.items():
         written.append(folder / f"{name}.svg")
-        figure.savefig(written[-1], bbox_inches="tight")
+        # Without these two an SVG has the time of day and new names for its parts in it.
+        with mpl.rc_context({"svg.hashsalt": name}):
+            figure.savefig(written[-1], bbox_inches="tight", metadata={"Date": None})
     written.append(folder / "optuna.journal")
     write_journal(written[-1], tuning)
     return written
@@ -155,6 +165,10 @@ def _report(tuning: Tuning, command: str) -> str:
     if command:
         lines += ["", f"    {command}"]
     return "\n".join(lines) + "\n"
+
+
+def _margin(kept: Kept) -> str:
+    return "none" if math.isnan(kept.margin) else f"{kept.margin:.3g}"
 
 
 def _gain_line(cells: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from sim.show.sweep_words import mean_text, span_text
 from sim.show.tables import number
 from sim.study.grid import label, value_text
 from sim.study.intervals import Interval
+from sim.study.nines import alike_statement, unlike_share
 from sim.study.tune.objectives import measures_of
 from sim.study.tune.search import BASE
 from sim.study.tune.space import value_in
@@ -32,7 +33,7 @@ def change_table(tuning: Tuning) -> MarkdownTable:
         name = each.name
         what = "changed" if name in tuning.changed else "as in the base policy"
         if name in set_back and name not in tuning.changed:
-            what = f"set back: without it {first} is {difference_text(set_back[name].difference)}"
+            what = f"set back; difference in {first}: {difference_text(set_back[name].difference)}"
         rows.append(
             (
                 name,
@@ -153,6 +154,13 @@ def tuning_notes(tuning: Tuning) -> list[str]:
         f"{len(tuning.kept)} candidate{several}"
     )
     lines = [search, fresh, together]
+    if tuning.recommended != next(iter(tuning.kept)):
+        lines.append(
+            f"{next(iter(tuning.kept))} was preferred, and not shown to keep every constraint on "
+            "these runs; so the differences are of a policy that was chosen on them, and may be "
+            "larger than the truth"
+        )
+    lines += _none_seen(tuning)
     if len(goals.objectives) > 1:
         lines.append(
             f"of several objectives the first decides ({goals.objectives[0].measure}); the next "
@@ -161,13 +169,28 @@ def tuning_notes(tuning: Tuning) -> list[str]:
     if tuning.checked:
         lines.append(
             "a recorded trace is one history: its intervals are of what else is random, and say "
-            "nothing of other outages"
+            "nothing of other outages; verdicts on all traces hold together, differences those of "
+            "one trace"
         )
-    wrong = [
-        name for name in tuning.fresh.policies if any(tuning.fresh.values(name, "wrong_answers"))
+    studies = {"": tuning.fresh} | {f" on {each.name}": each.study for each in tuning.checked}
+    return lines + [
+        f"DEFECT: policy {name} gave wrong answers{where}; this must never be"
+        for where, study in studies.items()
+        for name in study.policies
+        if any(value > 0 for value in study.values(name, "wrong_answers"))
     ]
-    lines += [f"DEFECT: policy {name} gave wrong answers; this must never be" for name in wrong]
-    return lines
+
+
+def _none_seen(tuning: Tuning) -> list[str]:
+    """What it means that something which must never happen was not seen."""
+    runs = tuning.fresh.replications
+    return [
+        f"{each}: no number of runs shows that there is never one; of {runs} without, at most "
+        f"{100 * unlike_share(runs):.0f} of 100 others have one, and the interval's end is for one "
+        "at a time"
+        for each in tuning.goals.constraints
+        if each.is_never
+    ]
 
 
 def verdict_text(tuning: Tuning) -> str:
@@ -176,17 +199,59 @@ def verdict_text(tuning: Tuning) -> str:
         found = "nothing found is clearly better than the base policy: keep it"
     else:
         found = f"recommended: {label(tuning.changed)}"
-    failed = [str(each.constraint) for each in tuning.verdicts if each.verdict != "holds"]
-    elsewhere = [trace.name for trace in tuning.checked if _fails(trace.kept)]
-    if failed:
-        found += f"; NOT SHOWN to keep {' and '.join(failed)}"
-    if elsewhere:
-        found += f"; misses a constraint on {', '.join(elsewhere)}"
+        found += _against_base(tuning)
+    if failed := _not_kept(tuning.verdicts):
+        found += f"; NOT SHOWN to keep {failed}"
+    for trace in tuning.checked:
+        if failed := _not_kept(trace.kept):
+            found += f"; on {trace.name} NOT SHOWN to keep {failed}"
     return found
 
 
+def _against_base(tuning: Tuning) -> str:
+    """In which objectives the recommendation is clearly better than the base policy, or worse."""
+    differences = {each.measure: each.difference for each in tuning.gains}
+    better, worse = [], []
+    for each in tuning.goals.objectives:
+        if each.clearly_better(differences[each.measure]):
+            better.append(each.measure)
+        elif each.clearly_worse(differences[each.measure]):
+            worse.append(each.measure)
+    words = f"clearly better than the base policy in {', '.join(better)}"
+    if not better:
+        words = "NOT SHOWN to be better than the base policy in any objective"
+    needed = [
+        str(mine.constraint)
+        for mine, its in zip(tuning.verdicts, tuning.kept[BASE], strict=True)
+        if mine.holds and not its.holds
+    ]
+    if needed:
+        words += f"; keeps {' and '.join(needed)}, which the base policy is not shown to"
+    return f"; {words}" + (f"; clearly worse in {', '.join(worse)}" if worse else "")
+
+
+def _not_kept(kept: Sequence[Kept]) -> str:
+    """The constraints that are not shown to hold, each with how far it is missed; may be empty."""
+    words = []
+    for each in kept:
+        if each.holds:
+            continue
+        if math.isnan(each.margin):
+            how = "no interval"
+        else:
+            broken = "broken, and " if each.verdict == "broken" else ""
+            how = f"{broken}missed by {number(-each.margin)} at the interval's far end"
+        words.append(f"{each.constraint} ({how})")
+    return " and ".join(words)
+
+
 def interval_text(measure: str, interval: Interval) -> str:
-    """A mean and its interval; for a share without failure what confidence leaves."""
+    """A mean and its interval; for a share without failure what confidence leaves.
+
+    Where all runs gave the same figure there is no interval, and that is said.
+    """
+    if alike_statement(interval):
+        return f"{number(interval.mean)} in all {interval.replications} runs"
     mean, span = mean_text(measure, interval), span_text(measure, interval)
     return f"{mean} [{span.replace(' … ', ', ')}]" if span else mean
 
@@ -210,7 +275,3 @@ def _kept_cells(kept: Kept) -> tuple[str, str, str, str]:
         "none" if math.isnan(kept.margin) else number(kept.margin, signed=True),
         kept.verdict,
     )
-
-
-def _fails(kept: Sequence[Kept]) -> bool:
-    return any(each.verdict != "holds" for each in kept)

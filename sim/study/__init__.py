@@ -2,7 +2,13 @@
 
 from sim.study.comparisons import PolicyComparison
 from sim.study.experiment import REPLICATIONS, Experiment, experiment
-from sim.study.intervals import Interval, paired_difference, share_interval, t_interval
+from sim.study.intervals import (
+    Interval,
+    amount_interval,
+    paired_difference,
+    share_interval,
+    t_interval,
+)
 from sim.study.precision import Precision
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "Interval",
     "PolicyComparison",
     "Precision",
+    "amount_interval",
     "experiment",
     "paired_difference",
     "share_interval",

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from sim.history import History
 from sim.measures import MEASURES
 from sim.run import Result
-from sim.study.intervals import CONFIDENCE, Interval, t_interval
+from sim.study.intervals import CONFIDENCE, Interval, amount_interval, t_interval
 from sim.study.lags import LAG_FIGURES
+from sim.study.measure_intervals import COUNTS
 from sim.world.outages import OutageMode
 
 SHARE_TOLERANCE = 0.01
@@ -91,6 +92,8 @@ def compare(simulated: Sequence[Result], real: Result) -> list[Check]:
 
 def _check(name: str, values: Sequence[float], real: float, *, by_chance: bool) -> Check:
     interval, paired = t_interval(values), values[0]
+    most = 1.0 if name.endswith("availability") else math.inf
+    shown = amount_interval(values, counts=name in COUNTS, most=most)
     rule, agrees = "", True
     if name in SHARES:
         rule = f"within the {CONFIDENCE:.0%} interval, or {SHARE_TOLERANCE:.0%} of all calls"
@@ -110,7 +113,7 @@ def _check(name: str, values: Sequence[float], real: float, *, by_chance: bool) 
         # A figure that neither run has, such as a lag where no key was late, is no disagreement.
         agrees = not rule or math.isnan(paired) == math.isnan(real)
     return Check(
-        name=name, simulated=interval, paired=paired, real=real, rule=rule, agrees=bool(agrees)
+        name=name, simulated=shown, paired=paired, real=real, rule=rule, agrees=bool(agrees)
     )
 
 

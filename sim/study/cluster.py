@@ -177,7 +177,8 @@ class Cluster:
     def _without_workers(self) -> ClusterError:
         return ClusterError(
             f"the Dask scheduler at {self.address} had no workers for {self._no_workers_s:g} s; "
-            f"start one: dask worker {self.address} --nthreads 1"
+            f"start one: dask worker {self.address} --nthreads 1, where ftrepo and sim are "
+            "installed; a worker that cannot import them ends, and says so where it was started"
         )
 
 

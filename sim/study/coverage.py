@@ -17,6 +17,9 @@ fixed schedule, and 4, 10 and 30 replications:
   last, with six a run, 0.82 with 4 replications and 0.90 with 30. Nothing that looks at such
   replications alone can hold there, for most studies have not seen what the mean is made of. What
   helps is more replications, or a trace.
+* `amount_interval` of Poisson counts covers 0.944 or more, from 0.02 to 3 events a run, with 4, 10
+  and 30 runs; Student's as little as 0.07, for where none was seen it has no width. If events come
+  several at once, as a crash may lose many keys, that is the coverage of the occasions.
 * `paired_difference` covers 0.93 or more from 10 replications on if the difference is no more
   skewed than an exponential one, where Student's covers 0.90; 0.89 and 0.76 if it is as skewed as
   incidents. With 4 replications of a small loss that is seldom a large gain it covers 0.69,
@@ -35,7 +38,13 @@ from numpy.random import Generator
 from scipy import special
 
 from sim.history import Floats
-from sim.study.intervals import Interval, paired_difference, share_interval, t_interval
+from sim.study.intervals import (
+    Interval,
+    amount_interval,
+    paired_difference,
+    share_interval,
+    t_interval,
+)
 
 SHARE_AT_RISK = 0.05
 """The mean share of a run's calls that are made in an outage."""
@@ -199,6 +208,19 @@ def difference_coverage(
     return _coverage(ours, truth), _coverage([t_interval(each) for each in samples], truth)
 
 
+COUNTS_MEAN = (0.02, 0.1, 0.3, 1.0, 3.0)
+"""Mean events of a run: Poisson counts, from one in fifty runs to a few in each."""
+
+
+def count_coverage(
+    mean: float, replications: int, *, studies: int, seed: int = 1
+) -> tuple[Coverage, Coverage]:
+    """Of `amount_interval` and of Student's, on the same Poisson counts."""
+    samples = np.random.default_rng(seed).poisson(mean, (studies, replications)).astype(float)
+    ours = [amount_interval(each, counts=True) for each in samples.tolist()]
+    return _coverage(ours, mean), _coverage([t_interval(each) for each in samples.tolist()], mean)
+
+
 def _coverage(intervals: list[Interval], truth: float) -> Coverage:
     ends = np.array([(each.low, each.high) for each in intervals])
     covered = (ends[:, 0] <= truth) & (truth <= ends[:, 1])
@@ -222,6 +244,13 @@ def main(studies: int = 2000) -> None:
         where = f"{world.kind:18} {world.per_run:7} {world.sigma:6} {world.replications:5}"
         wider = ours.width / students.width if students.width else math.nan
         print(f"{where} {ours.covered:8.3f} {students.covered:10.3f} {wider:21.2f}")
+    for mean in COUNTS_MEAN:
+        for replications in (4, 10, 30):
+            ours, students = count_coverage(mean, replications, studies=studies)
+            print(
+                f"{mean:g} events a run, {replications} runs: {ours.covered:.3f}, "
+                f"Student's {students.covered:.3f}"
+            )
     for name in DIFFERENCES:
         for replications in (4, 10, 30):
             ours, students = difference_coverage(name, replications, studies=studies)

@@ -7,17 +7,25 @@ played, so that nothing has to be chosen by its luck; the figures can still over
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sim.causes import FailureCause, measure_of
 from sim.study.comparisons import PolicyComparison, simultaneous
 from sim.study.experiment import Experiment
 from sim.study.intervals import Interval
 from sim.study.scenario_paths import with_paths
+from sim.world.errors import InputError
+from sim.world.outage_patterns import FixedWindows, ModeShare
+from sim.world.outage_trace import RecordedTrace
+from sim.world.outages import Outage, OutageMode
+from sim.world.recorded_shape import RecordedShape
 from sim.world.scenario import Scenario
 from sim.world.stretched import Stretched
+
+M = TypeVar("M", FixedWindows, ModeShare, Outage)
 
 PREFERRED = "default"
 """The design that is recommended unless another one is clearly more available."""
@@ -151,31 +159,65 @@ def variations(scenario: Scenario) -> dict[str, Scenario]:
     """The scenario with one assumption changed at a time, by what is changed, in a few words.
 
     A variation that the scenario has no setting for, such as another rate of a recorded access
-    log, is left out.
+    log, is left out; so is one that contradicts another setting, such as a fleet twice as large
+    that no deploy could replace before the next one.
     """
     varied: dict[str, Scenario] = {}
     if scenario.outages:
         varied["outages half as long"] = _stretched(scenario, 0.5)
         varied["outages twice as long"] = _stretched(scenario, 2.0)
+        hanging = replace(scenario, outages=tuple(map(_hanging, scenario.outages)))
+        if hanging != scenario:
+            varied["outages that hang"] = hanging
+    for words, path, value in _changes(scenario):
+        with suppress(InputError):
+            varied[words] = with_paths(scenario, {path: value})
+    return varied
+
+
+def _changes(scenario: Scenario) -> Iterator[tuple[str, str, float]]:
+    """What is changed in words, the setting's path, and its other value."""
     rate_per_s = getattr(scenario.traffic, "rate_per_s", None)
     if rate_per_s is not None:
-        for words, factor in (("half the traffic", 0.5), ("twice the traffic", 2.0)):
-            varied[words] = with_paths(scenario, {"traffic.rate_per_s": factor * rate_per_s})
+        yield "half the traffic", "traffic.rate_per_s", 0.5 * rate_per_s
+        yield "twice the traffic", "traffic.rate_per_s", 2.0 * rate_per_s
     age_s = scenario.keys.token_age_mean_s
-    for words, factor in (("tokens a third as old", 1 / 3), ("tokens three times as old", 3.0)):
-        varied[words] = with_paths(scenario, {"keys.token_age_mean_s": factor * age_s})
-    lifetime_s = scenario.keys.lifetime_s
-    varied["keys valid twice as long"] = with_paths(scenario, {"keys.lifetime_s": 2 * lifetime_s})
-    for count in dict.fromkeys((1, 2 * scenario.service.instances)):
-        if count != scenario.service.instances:
-            words = "one instance" if count == 1 else f"{count} instances"
-            varied[words] = with_paths(scenario, {"service.instances": count})
-    return varied
+    yield "tokens a third as old", "keys.token_age_mean_s", age_s / 3
+    yield "tokens three times as old", "keys.token_age_mean_s", 3.0 * age_s
+    yield "keys valid twice as long", "keys.lifetime_s", 2 * scenario.keys.lifetime_s
+    instances = scenario.service.instances
+    if instances > 1:
+        yield "one instance", "service.instances", 1
+    yield f"{2 * instances} instances", "service.instances", 2 * instances
 
 
 def survives(base: Verdict, varied: Mapping[str, Experiment]) -> dict[str, Verdict]:
     """The verdict in each variation, with the design that the base recommends preferred."""
     return {name: verdict(study, base.recommended) for name, study in varied.items()}
+
+
+def _hanging(pattern: Any) -> Any:
+    """The same outages, of which those hang in which connections were refused.
+
+    What is refused at once costs nobody any time, and may flatter a design without time-outs.
+    """
+    if isinstance(pattern, Stretched):
+        return replace(pattern, pattern=_hanging(pattern.pattern))
+    if isinstance(pattern, RecordedTrace):
+        return replace(pattern, outages=tuple(map(_that_hangs, pattern.outages)))
+    if isinstance(pattern, FixedWindows):
+        return _that_hangs(pattern)
+    if isinstance(pattern, RecordedShape):
+        is_refused = pattern.full_mode is OutageMode.REFUSE
+        return replace(pattern, full_mode=OutageMode.HANG) if is_refused else pattern
+    return replace(pattern, modes=tuple(map(_that_hangs, pattern.modes)))
+
+
+def _that_hangs(settings: M) -> M:
+    """The same settings with another mode, if theirs is to refuse."""
+    if settings.mode is not OutageMode.REFUSE:
+        return settings
+    return replace(settings, mode=OutageMode.HANG)
 
 
 def _stretched(scenario: Scenario, factor: float) -> Scenario:

@@ -24,9 +24,8 @@ from sim.study.intervals import (
     one_more_outage,
     paired_difference,
     paired_p_value,
-    share_interval,
-    t_interval,
 )
+from sim.study.measure_intervals import interval_of, is_share
 from sim.study.parallel import Executor, Processes, Progress, spread
 from sim.study.precision import (
     FIRST,
@@ -38,6 +37,7 @@ from sim.study.precision import (
     judge,
     next_count,
 )
+from sim.world.errors import InputError
 from sim.world.scenario import Scenario
 
 REPLICATIONS = 4
@@ -95,13 +95,16 @@ class Experiment:
         """One figure in each replication; NaN where there is none."""
         return [figures.measures[measure] for figures in self.runs[policy]]
 
-    def interval(self, policy: str, measure: str) -> Interval:
-        """The mean of one figure and its confidence interval."""
-        values = self.values(policy, measure)
-        if not _is_share(measure):
-            return t_interval(values)
+    def interval(self, policy: str, measure: str, *, confidence: float = CONFIDENCE) -> Interval:
+        """The mean of one figure and its confidence interval, of the kind that the figure needs."""
         outages, share_at_risk = _exposure_of(self.runs[policy])
-        return share_interval(values, outages=outages, share_at_risk=share_at_risk)
+        return interval_of(
+            measure,
+            self.values(policy, measure),
+            outages=outages,
+            share_at_risk=share_at_risk,
+            confidence=confidence,
+        )
 
     def intervals(self, policy: str) -> dict[str, Interval]:
         """Every figure of one policy with its interval."""
@@ -163,7 +166,7 @@ class Experiment:
         return harmful, sum(figures.outages for figures in runs)
 
     def _one_outage(self, first: str, second: str, measure: str) -> float:
-        if not _is_share(measure):
+        if not is_share(measure):
             return 0.0
         outages, first_at_risk = _exposure_of(self.runs[first])
         _, second_at_risk = _exposure_of(self.runs[second])
@@ -201,8 +204,8 @@ def experiment(
         progress: is told after every run.
 
     Raises:
-        ValueError: there is no policy, or there are no replications, or a precision names a measure
-            or a policy that does not exist.
+        ValueError: there is no policy, or there are no replications, or more are asked for than
+            there may be, or a precision names a measure or a policy that does not exist.
     """
     if not policies:
         raise ValueError("an experiment needs at least one policy")
@@ -210,6 +213,10 @@ def experiment(
         raise ValueError(f"replications must be at least 1, not {replications}")
     wanted = tuple(precision)
     check_known(wanted, measures=[each.name for each in MEASURES], policies=list(policies))
+    if wanted and replications > max(replications_max, REPLICATIONS):
+        raise InputError(
+            f"{replications} replications are asked for, and no more than {replications_max}"
+        )
     if wanted:
         replications = min(max(replications, FIRST + LOOK_AHEAD), replications_max)
     study = Experiment(
@@ -306,10 +313,6 @@ def exposure(history: History) -> tuple[int, int, float]:
     failed = at_risk & (gets.outcome[counted] != GetOutcome.RIGHT)
     harmful = len(np.unique(index[failed]))
     return len(outages), harmful, float(weights[at_risk].sum() / weights.sum())
-
-
-def _is_share(measure: str) -> bool:
-    return next(each.kind for each in MEASURES if each.name == measure) == "share"
 
 
 def _exposure_of(runs: Sequence[RunFigures]) -> tuple[int, float]:

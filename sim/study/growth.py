@@ -27,12 +27,18 @@ def bytes_per_key(history: History) -> float:
 
 
 def expected_entries(scenario: Scenario) -> float:
-    """Mean number of keys in memory by Little's law, if every instance's keys are in it."""
-    keys = scenario.keys
+    """Mean number of keys in memory by Little's law, if every instance's keys are in it.
+
+    Those of the peers and of the observed instances; these make one more key at each start after a
+    deploy or a crash. Restarts at fixed times are not a rate, and are left out.
+    """
+    keys, service = scenario.keys, scenario.service
+    stops_s = [each for each in (service.deploy_every_s, service.crash_every_s) if each is not None]
     return cached_keys(
-        issuers=keys.peers + 1,
+        issuers=keys.peers + service.instances,
         rotation_interval_s=keys.rotation_interval_s,
         lifetime_s=keys.lifetime_s,
+        starts_per_s=service.instances * sum(1.0 / each_s for each_s in stops_s),
     )
 
 

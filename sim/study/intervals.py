@@ -1,9 +1,17 @@
 """Confidence intervals from independent replications.
 
 One replication gives one value; values of different replications are independent, those of calls
-within one are not. So every interval is over replications. Three kinds of figure need three:
+within one are not. So every interval is over replications. Four kinds of figure need four:
 
 * A mean of anything: Student's interval, `t_interval`.
+* An amount that cannot be negative, `amount_interval`: Student's, cut off there. Where a count is
+  zero in all of n replications Student's has no width, and what it says is false: something that
+  happens in one run of n is not seen in a third of studies. The upper end of a count that is zero
+  in most runs is therefore never below -ln(0.025) / n ≈ 3.7 / n, Garwood's exact limit for a
+  Poisson count of which none was seen (Biometrika 28, 1936; its one-sided form is the rule of
+  three, Hanley and Lippman-Hand, Journal of the American Medical Association 249, 1983). It counts
+  occasions: how many keys one crash takes, no study that has seen none can tell. What
+  `nines.unlike_share` says needs no such reserve.
 * A share near 1, `share_interval`. What is missing to 1 comes in outages of which few do most of
   the harm. Student's interval is blind to harm that none of few replications happened to see, and
   has no width at all where nothing failed. This one takes the harm for a compound Poisson sum: its
@@ -23,7 +31,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +40,8 @@ from scipy import special
 CONFIDENCE = 0.95
 
 FEW_SHARE = 0.5
-"""Policies differ in few replications if they do in less than this share of them."""
+"""Few replications are less than this share: those in which policies differ, or a count is not
+zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,40 @@ def t_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> In
         return sample.without_interval()
     half = _t_quantile(confidence, sample.count) * sample.error
     return Interval(sample.mean, sample.mean - half, sample.mean + half, sample.count)
+
+
+def amount_interval(
+    values: Sequence[float],
+    *,
+    counts: bool = False,
+    most: float = math.inf,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """The interval for the mean of values that cannot be negative.
+
+    It has no width only where every replication gave the same value and that is no count of zero:
+    then it says that nothing else was seen, not that there is nothing else.
+
+    Args:
+        values: one of each replication, none below zero; NaN values are left out.
+        counts: whether they count events, of which none is then no proof that there are none.
+        most: what no value can exceed, such as 1 for a share.
+        confidence: how often it covers the truth.
+
+    Raises:
+        ValueError: a value is below zero.
+    """
+    sample = _Sample(values)
+    if sample.least < 0:
+        raise ValueError(f"an amount cannot be negative, and {sample.least:g} is")
+    plain = t_interval(values, confidence=confidence)
+    if sample.count < 2:
+        return plain
+    unseen = 0.0
+    if counts and sample.nonzero < sample.count * FEW_SHARE:
+        # Also where few runs have one: a study that saw little is no surer than one that saw none.
+        unseen = -math.log((1 - confidence) / 2) / sample.count
+    return replace(plain, low=max(0.0, plain.low), high=min(most, max(plain.high, unseen)))
 
 
 def share_interval(
@@ -192,6 +235,7 @@ class _Sample:
         kept: NDArray[np.float64] = np.array([x for x in values if not math.isnan(x)], dtype=float)
         self.count = len(kept)
         self.nonzero = int(np.count_nonzero(kept))
+        self.least = float(kept.min()) if self.count else 0.0
         self.mean = float(kept.mean()) if self.count else math.nan
         away = kept - self.mean
         spread = float((away**2).mean()) if self.count else 0.0

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
-
 from sim.study.intervals import CONFIDENCE, Interval
 
 
@@ -53,16 +51,39 @@ def harm_statement(harmful: int, outages: int) -> str:
         raise ValueError(f"{harmful} of {outages} outages cannot have done harm")
     if not outages:
         return "no outage was seen, so nothing is known of any"
+    from scipy import stats  # noqa: PLC0415  half a second, and many tables need none of it
+
     test = stats.binomtest(harmful, outages)
     if not harmful:
         # One-sided, as nothing lies below.
-        most = 1 - (1 - CONFIDENCE) ** (1 / outages)
+        most = unlike_share(outages)
         return f"no failure in {outages} outages: at most {_percent(most)} of 100 do harm"
     bounds = test.proportion_ci(CONFIDENCE, method="exact")
     return (
         f"failures in {harmful} of {outages} outages: between {_percent(bounds.low)} and "
         f"{_percent(bounds.high)} of 100 do harm"
     )
+
+
+def unlike_share(alike: int) -> float:
+    """The share of runs, or of outages, that may be unlike a number of them that were all alike.
+
+    1 - 0.05^(1/n), about 3/n: Clopper's and Pearson's one-sided limit. It takes them to be
+    independent, and nothing of how much another one may differ.
+
+    Args:
+        alike: n, how many there were, at least 1.
+    """
+    return 1 - math.pow(1 - CONFIDENCE, 1 / alike)
+
+
+def alike_statement(interval: Interval) -> str:
+    """What an interval without width, of all replications alike, shows; empty for any other."""
+    count = interval.replications
+    if count < 1 or not interval.low == interval.mean == interval.high:
+        return ""
+    most = _percent(unlike_share(count))
+    return f"the same in all {count} runs: at most {most} of 100 give another value"
 
 
 def _percent(share: float) -> str:

@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -193,7 +194,7 @@ class Processes:
                 # A fresh interpreter for each worker: a fork of a process with threads, such as a
                 # notebook's kernel, may hang.
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_leave_ctrl_c,
+                initializer=_work_for_another,
             )
         return self._pool
 
@@ -266,6 +267,18 @@ def _read(path: str) -> object:
     return pickle.loads(Path(path).read_bytes())  # noqa: S301  our own file, of a moment ago
 
 
-def _leave_ctrl_c() -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the one that began the work."""
+def _work_for_another() -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the one that began the work.
+
+    And end when that one ends, in whatever way: a worker reads its jobs from a pipe that its
+    siblings hold open, and would wait for ever after a kill -9.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

@@ -9,7 +9,7 @@ from ftrepo.policy import Policy
 from sim.history import History
 from sim.run import Result, run
 from sim.study.experiment import REPLICATIONS
-from sim.study.intervals import Interval, paired_difference, t_interval
+from sim.study.intervals import Interval, amount_interval, paired_difference, t_interval
 from sim.study.parallel import Progress, spread
 from sim.world.scenario import Scenario
 
@@ -46,8 +46,13 @@ class Study:
         return [figure(result.history) for result in self.results[policy]]
 
     def interval(self, policy: str, figure: Figure) -> Interval:
-        """The mean of one figure over replications and its confidence interval."""
-        return t_interval(self.values(policy, figure))
+        """The mean of one figure over replications and its confidence interval.
+
+        Where no replication is below zero the interval is not either: figures of a run are counts,
+        times and rates. One without width means that all replications agree, and no more.
+        """
+        values = self.values(policy, figure)
+        return t_interval(values) if any(value < 0 for value in values) else amount_interval(values)
 
     def difference(self, first: str, second: str, figure: Figure) -> Interval:
         """The paired difference of one figure: the second policy's minus the first's."""

@@ -56,21 +56,24 @@ class StoredRuns:
         Raises:
             OtherCodeError: a worker has other code, or the code was changed meanwhile.
         """
-        missing: list[tuple[int, str]] = []
+        missing: dict[str, list[int]] = {}
         for number, job in enumerate(jobs):
             key = self._key(*job)
-            figures: Any = self._store.get(key)
+            figures: Any = None if key in missing else self._store.get(key)
             if figures is None:
-                missing.append((number, key))
+                missing.setdefault(key, []).append(number)
             else:
                 self.known += 1
                 yield number, figures
-        todo = [(self._store.code, self._share(jobs[at][0]), *jobs[at][1:]) for at, _ in missing]
+        keys = list(missing)
+        # Two policies may be alike: what they play is played once.
+        firsts = [jobs[missing[key][0]] for key in keys]
+        todo = [(self._store.code, self._share(job[0]), *job[1:]) for job in firsts]
         for place, played in self._executor.finished(play_run, todo):
-            number, key = missing[place]
-            self._store.put(key, played)
+            self._store.put(keys[place], played)
             result: Any = played
-            yield number, result
+            for number in missing[keys[place]]:
+                yield number, result
 
     def _key(self, scenario: Scenario, policy: Policy, seed: int, replication: int) -> str:
         self._share(scenario)

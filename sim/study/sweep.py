@@ -21,8 +21,8 @@ from sim.study.run_store import RunStore
 from sim.study.swept import Sweep
 from sim.world.scenario import Scenario
 
-REQUESTS_PER_S = 10_000.0
-"""Requests that a processor plays in a second, for an estimate beforehand; machines differ."""
+START_S = 1.0
+"""How long it takes until workers play, for an estimate beforehand."""
 
 
 class OtherCodeError(RuntimeError):
@@ -70,12 +70,17 @@ class SweepPlan:
             for number, key in enumerate(keys)
             if key not in self.known
         }
-        return dict(sorted(missing.items(), key=lambda each: -each[1][0].requests))
+        return dict(sorted(missing.items(), key=lambda each: -each[1][0].expected_s))
 
     def expected_s(self, workers: int) -> float:
-        """About how long it will take on so many processors, within a factor of three or so."""
-        requests = sum(case.requests for case, _ in self.to_play.values())
-        return requests / REQUESTS_PER_S / workers
+        """About how long it will take on so many processors, within a factor of two or so.
+
+        At least as long as the longest run, however many processors there are.
+        """
+        runs_s = [case.expected_s for case, _ in self.to_play.values()]
+        if not runs_s:
+            return 0.0
+        return START_S + max(sum(runs_s) / workers, *runs_s)
 
     def play(
         self, executor: Executor, *, store: RunStore | None = None, progress: Progress | None = None
@@ -210,7 +215,6 @@ def _values(cases: Sequence[Case], name: str) -> tuple[Any, ...]:
 
 
 __all__ = [
-    "REQUESTS_PER_S",
     "OtherCodeError",
     "Sweep",
     "SweepPlan",

@@ -104,3 +104,13 @@ def test_a_figure_that_only_one_of_them_has_is_a_disagreement(simulated: list[Re
     without = replace(simulated[0], history=replace(simulated[0].history, keys=nowhere))
     assert not by_name(compare(simulated, without))["sync_lag_max_s"].agrees
     assert by_name(compare([without, without], without))["sync_lag_max_s"].agrees
+
+
+def test_what_is_shown_of_the_simulation_is_possible(simulated: list[Result]) -> None:
+    """No lag below zero, no availability above 1, and no lost key seen is not none ever."""
+    for name, check in by_name(compare(simulated, simulated[0])).items():
+        if not np.isnan(check.simulated.low):
+            assert check.simulated.low >= 0
+            assert check.simulated.high <= 1 or not name.endswith("availability")
+    lost = by_name(compare(simulated, simulated[0]))["lost_keys"]
+    assert lost.simulated.mean == 0 < lost.simulated.high

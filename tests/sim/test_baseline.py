@@ -55,6 +55,22 @@ def test_what_did_not_move_passes(path: Path) -> None:
     assert "none of them changed" in repr(compared)
 
 
+@pytest.mark.parametrize(("name", "moved"), [("lost_keys", True), ("breaker_trips", False)])
+def test_a_first_lost_key_is_never_chance(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str, moved: bool
+) -> None:
+    """Though the interval of one event in ten runs has zero in it; a breaker may trip by chance."""
+    monkeypatch.setenv(UPDATE_VARIABLE, "1")
+    check_baseline(figures(Interval(0.0, 0.0, 0.37, 10), name=name), path, key="full")
+    monkeypatch.delenv(UPDATE_VARIABLE)
+    one = figures(Interval(0.1, 0.0, 0.37, 10), name=name)
+    if moved:
+        with pytest.raises(AssertionError, match=r"lost_keys: was 0 ± 0\.185, is 0\.1 ± 0\.185"):
+            check_baseline(one, path, key="full")
+    else:
+        check_baseline(one, path, key="full")
+
+
 @pytest.mark.parametrize(
     ("mean", "moved"), [(14.9, False), (15.1, True), (5.1, False), (4.9, True)]
 )

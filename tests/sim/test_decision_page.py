@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,6 +67,23 @@ def test_the_page_carries_all_that_it_shows(folder: Path) -> None:
     assert "<calm>" not in html
     assert "2026-01-02 03:04 UTC" in html
     assert "fast mode" not in html
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        ({"plain": WORSE, "default": GOOD}, "0.11% of the get calls fail (at most "),
+        ({"plain": [0.001] * 8, "default": [0.0] * 8}, "no get call was seen to fail (at most "),
+    ],
+)
+def test_the_first_figure_never_makes_a_bound_look_like_a_mean(
+    tmp_path: Path, failed: dict[str, list[float]], words: str
+) -> None:
+    """Of a design that failed in nothing the bound may be above the mean of one that did."""
+    review = replace(REVIEW, worlds={"fleet": by_hand(failed)}, varied={})
+    html = write_decision(review, tmp_path / "review").read_text(encoding="utf-8")
+    assert f"Under default {words}" in html
+    assert re.search(r"Under default [^<]*%\), under plain 0?\.?\d", html)
 
 
 def test_figures_and_the_recommended_policy_lie_beside_it(folder: Path) -> None:

@@ -81,6 +81,7 @@ def test_no_failure_is_a_bound_not_a_promise() -> None:
         (Interval(-1e-9, -2e-9, 1e-9, 5), "<0.0001% [>-0.0001%, <0.0001%]"),
         (Interval(-0.5, math.nan, math.nan, 1), "50%"),
         (Interval(0.0, -0.1, 0.1, 2), "0% [-10%, 10%]"),
+        (Interval(-0.1, -1.09, 0.32, 4), "10% [-32%, 100%]"),
     ],
 )
 def test_a_difference_is_told_as_more_failures(interval: Interval, words: str) -> None:

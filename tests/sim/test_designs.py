@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,11 @@ from sim.study.designs import (
     variations,
     verdict,
 )
-from sim.world import Constant, RecordedTrace, Stretched
+from sim.world import AlternatingRenewal, Constant, Exponential, RecordedTrace, Stretched
+from sim.world.outage_patterns import FixedWindows
 from sim.world.outages import Outage, OutageMode
+from sim.world.recorded_shape import RecordedShape
+from sim.world.streams import Streams
 from tests.sim.designs_by_hand import SCENARIO, by_hand
 
 WORSE = [0.020, 0.022, 0.019, 0.021, 0.020, 0.023, 0.018, 0.021]
@@ -93,6 +97,7 @@ def test_variations_change_one_assumption_each() -> None:
     assert list(varied) == [
         "outages half as long",
         "outages twice as long",
+        "outages that hang",
         "half the traffic",
         "twice the traffic",
         "tokens a third as old",
@@ -114,6 +119,38 @@ def test_what_cannot_be_varied_is_left_out() -> None:
     assert "outages twice as long" not in variations(alone)
     assert "one instance" not in variations(alone)
     assert "2 instances" in variations(alone)
+
+
+def test_what_contradicts_another_setting_is_left_out() -> None:
+    """A fleet that is only just replaced in time cannot be twice as large; the rest is played."""
+    service = replace(SCENARIO.service, instances=4, deploy_every_s=5 * 3600, deploy_step_s=3600.0)
+    found = variations(replace(SCENARIO, service=service, condense=False))
+    assert "8 instances" not in found
+    assert "one instance" in found
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        FixedWindows(windows=((10.0, 20.0),)),
+        RecordedTrace(outages=(Outage(10.0, 20.0, OutageMode.REFUSE),), duration_s=7200.0),
+        Stretched(pattern=FixedWindows(windows=((10.0, 20.0),)), factor=2.0),
+        RecordedShape(failover_every_s=600.0, incident_every_s=3600.0),
+        AlternatingRenewal(up=Exponential(mean_s=600.0), down=Exponential(mean_s=60.0)),
+    ],
+    ids=lambda pattern: pattern.kind,
+)
+def test_outages_of_every_pattern_hang(pattern: Any) -> None:
+    """At the same moments; one in which only a part of the calls fails stays as it was."""
+    scenario = replace(SCENARIO, outages=(pattern,), duration_s=20_000.0)
+    found = variations(scenario)["outages that hang"]
+    drawn, hanging = (each.draw_outages(Streams(1)) for each in (scenario, found))
+    expected = [
+        replace(each, mode=OutageMode.HANG) if each.mode is OutageMode.REFUSE else each
+        for each in drawn
+    ]
+    assert list(hanging) == expected != list(drawn)
+    assert "outages that hang" not in variations(found)
 
 
 def test_a_stretched_trace_keeps_the_length_of_its_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from ftrepo.designs import named_policies
 from ftrepo.policy import Policy
-from sim.study import Precision, experiment
+from sim.causes import CAUSE_WORDS, measure_of
+from sim.measures import MEASURES
+from sim.study import Precision, experiment, share_interval
+from sim.study.measure_intervals import COUNTS
 from sim.study.precision import FIRST, LOOK_AHEAD
 from sim.world.scenario_file import load_scenario
 
@@ -114,6 +118,18 @@ def test_a_study_that_gave_up_says_so() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_more_replications_than_there_may_be_are_refused() -> None:
+    """Rather than cut down unsaid; the number that nobody asked for gives way."""
+    precision = [Precision(measure="availability", half_width=0.5)]
+    with pytest.raises(ValueError, match="30 replications are asked for, and no more than 20"):
+        experiment(
+            QUICK, POLICIES, precision=precision, replications=30, replications_max=20, workers=1
+        )
+    few = experiment(QUICK, {"a": Policy()}, precision=precision, replications_max=2, workers=1)
+    assert few.replications == 2
+    assert not few.precision[0].reached
+
+
 def test_comparisons_hold_all_at_once() -> None:
     """Wider than one alone, wider again if the reference was chosen for its figures."""
     policies = {**POLICIES, "again": Policy()}
@@ -138,3 +154,40 @@ def test_outages_that_did_harm_are_counted() -> None:
     harmful, outages = study.harmful_outages("primary-only")
     assert 0 < harmful <= outages
     assert study.harmful_outages("default")[0] < harmful
+
+
+def test_no_interval_claims_that_what_was_not_seen_cannot_be() -> None:
+    """Lost keys, wrong answers and rare causes of failure: none seen is an upper end above zero."""
+    study = experiment(QUICK, {"a": Policy()}, replications=4, workers=1)
+    spotless = share_interval(
+        [1.0] * 4,
+        outages=sum(each.outages for each in study.runs["a"]),
+        share_at_risk=max(each.share_at_risk for each in study.runs["a"]),
+    )
+    for name in ("lost_keys", "wrong_answers"):
+        assert not any(study.values("a", name))
+        assert study.interval("a", name).high == pytest.approx(-math.log(0.025) / 4)
+    for cause in CAUSE_WORDS:
+        if not any(study.values("a", measure_of(cause))):
+            found = study.interval("a", measure_of(cause))
+            assert (found.mean, found.low) == (0.0, 0.0)
+            assert found.high == pytest.approx(1 - spotless.low)
+    assert all(
+        each.interval("a", name).low >= 0
+        for each in (study, study.first(2))
+        for name in study.intervals("a")
+        if not math.isnan(each.interval("a", name).low)
+    )
+
+
+def test_an_interval_of_more_confidence_is_wider() -> None:
+    """Of shares, of amounts and of counts that are zero."""
+    study = experiment(QUICK, {"a": Policy()}, replications=4, workers=1)
+    for name in ("availability", "primary_attempts_during_outage_per_s", "lost_keys"):
+        usual, sure = (study.interval("a", name, confidence=each) for each in (0.95, 0.99))
+        assert sure.half_width > usual.half_width
+
+
+def test_every_count_is_a_measure() -> None:
+    """So that none is left to Student's interval by a name that is spelt wrongly."""
+    assert {each.name for each in MEASURES} >= COUNTS

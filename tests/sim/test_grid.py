@@ -184,7 +184,13 @@ def test_an_interval_too_long_for_a_condensed_run_is_refused() -> None:
     assert len(expand(replace(long, condense=False), Policy(), settings)) == 2
 
 
-def test_a_longer_run_has_more_requests() -> None:
-    """By which the longest are begun first."""
+def test_a_longer_run_and_a_larger_fleet_take_longer() -> None:
+    """By which the longest are begun first: twice the length is twice the time."""
     cases = expand(WORLD, Policy(), {"duration_s": [900.0, 1800.0]})
-    assert [case.requests for case in cases] == [pytest.approx(180.0), pytest.approx(360.0)]
+    assert cases[1].expected_s == pytest.approx(2 * cases[0].expected_s)
+    few, more, most = (
+        case.expected_s for case in expand(WORLD, Policy(), {"service.instances": [1, 8, 64]})
+    )
+    assert few < more < most
+    # Each of a fleet has the keys of all in memory.
+    assert most - more > 64 / 8 * (more - few)

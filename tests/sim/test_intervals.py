@@ -11,11 +11,13 @@ from sim.study.coverage import (
     FAILOVERS,
     INCIDENTS,
     World,
+    count_coverage,
     difference_coverage,
     mean_excess,
     share_coverage,
 )
 from sim.study.intervals import (
+    amount_interval,
     paired_difference,
     paired_p_value,
     share_interval,
@@ -62,6 +64,41 @@ def test_pairing_removes_what_both_have_in_common() -> None:
     assert t_interval(first.tolist()).half_width > 5
     with pytest.raises(ValueError, match="paired"):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_an_amount_is_not_below_zero_and_otherwise_students() -> None:
+    """Only the end that cannot be moves; no value may be where the mean cannot."""
+    seldom = [0.0, 0.0, 0.0, 9.0]
+    assert t_interval(seldom).low < 0
+    assert amount_interval(seldom).low == 0
+    assert amount_interval(seldom).high == t_interval(seldom).high
+    assert amount_interval([7.0, 8.0, 9.0]) == t_interval([7.0, 8.0, 9.0])
+    assert amount_interval([0.0, 0.6, 1.0], most=1.0).high == 1.0
+    with pytest.raises(ValueError, match="cannot be negative, and -1 is"):
+        amount_interval([1.0, -1.0])
+
+
+def test_a_count_of_none_is_no_proof_that_there_are_none() -> None:
+    """Garwood: a Poisson mean above 3.689 gives a zero less often than once in 40 times."""
+    none = amount_interval([0.0] * 10, counts=True)
+    assert (none.mean, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(3.6889 / 10, rel=1e-4)
+    assert amount_interval([0.0] * 10).high == 0, "an amount that is no count says what was seen"
+    one = amount_interval([0.0] * 39 + [1.0], counts=True)
+    assert one.high >= amount_interval([0.0] * 40, counts=True).high, "seeing one makes none surer"
+    assert math.isnan(amount_interval([0.0], counts=True).high), "one run has no interval"
+    missing = amount_interval([0.0, 0.0, math.nan], counts=True)
+    assert missing.high == pytest.approx(3.6889 / 2, rel=1e-4), "only runs that have it count"
+
+
+@pytest.mark.parametrize(("mean", "replications"), [(0.02, 10), (0.1, 10), (0.3, 10), (0.1, 30)])
+def test_the_interval_of_a_count_covers_a_rare_truth(mean: float, replications: int) -> None:
+    """In 0.93 of studies and more where Student's has the truth in 0.14 to 0.95 of them."""
+    ours, students = count_coverage(mean, replications, studies=2000)
+    assert ours.covered >= 0.93 - 2 * math.sqrt(0.93 * 0.07 / 2000)
+    assert ours.covered >= students.covered
+    if mean * replications <= 1:
+        assert students.covered < 0.7
 
 
 def test_no_failure_seen_is_not_certainty() -> None:

@@ -201,3 +201,10 @@ def test_little_law_of_a_scenario() -> None:
     scenario = load_scenario("default")
     keys = replace(scenario.keys, peers=9, rotation_interval_s=600.0, lifetime_s=6000.0)
     assert expected_entries(replace(scenario, keys=keys)) == pytest.approx(100.0)
+    fleet = replace(scenario.service, instances=4)
+    keys = replace(keys, peers=0)
+    assert expected_entries(replace(scenario, keys=keys, service=fleet)) == pytest.approx(40.0)
+    fleet = replace(fleet, deploy_every_s=1200.0, crash_every_s=6000.0)
+    assert expected_entries(replace(scenario, keys=keys, service=fleet)) == pytest.approx(64.0), (
+        "four instances make 20 keys more by deploys in a lifetime, and 4 by crashes"
+    )

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from sim.study.intervals import Interval
-from sim.study.nines import harm_statement, nines, nines_statement, nines_supported
+from sim.study.nines import (
+    alike_statement,
+    harm_statement,
+    nines,
+    nines_statement,
+    nines_supported,
+    unlike_share,
+)
 
 
 def test_nines_are_counted_from_the_lower_end() -> None:
@@ -42,3 +49,14 @@ def test_the_statement_holds_in_95_of_100_studies() -> None:
     studies = np.random.default_rng(7).binomial(37, 0.1, 4000)
     assert "at most 7.8 of 100" in harm_statement(0, 37), "which is wrong of one in ten"
     assert (studies == 0).mean() < 0.05
+
+
+def test_runs_that_are_all_alike_say_how_many_others_may_not_be() -> None:
+    """The rule of three, exactly: 0.95 of 59 such runs in a row would be luck of one in twenty."""
+    assert (1 - unlike_share(59)) ** 59 == pytest.approx(0.05)
+    assert unlike_share(59) == pytest.approx(3 / 59, rel=0.03)
+    assert alike_statement(Interval(7.0, 7.0, 7.0, 10)) == (
+        "the same in all 10 runs: at most 26 of 100 give another value"
+    )
+    assert alike_statement(Interval(7.0, 6.0, 8.0, 10)) == ""
+    assert alike_statement(Interval(7.0, math.nan, math.nan, 1)) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,23 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
 """
+
+
+def _begun(folder: Path) -> subprocess.Popen[bytes]:
+    """The program, as soon as both of its workers have begun."""
+    program = folder / "program.py"
+    program.write_text(PROGRAM)
+    path = os.pathsep.join(each for each in sys.path if each)
+    running = subprocess.Popen(
+        [sys.executable, str(program)],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert [running.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
+    return running
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -54,20 +72,21 @@ def test_an_error_of_a_job_is_raised_and_nobody_is_left(workers: int) -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_ctrl_c_ends_everything_at_once(tmp_path) -> None:
-    """A terminal sends it to every process; only the first one answers, and nobody prints."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    path = os.pathsep.join(each for each in sys.path if each)
-    running = subprocess.Popen(
-        [sys.executable, str(program)],
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+def test_workers_end_with_whom_they_work_for(tmp_path: Path) -> None:
+    """Also if that is ended by kill -9, and can tell nobody."""
+    running = _begun(tmp_path)
     assert running.stdout is not None
-    assert [running.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
+    running.kill()
+    # The end of their output: as long as a worker lives, it holds it open.
+    ended, _, _ = select.select([running.stdout], [], [], 30.0)
+    assert ended
+    assert running.stdout.read() == b""
+    running.communicate()
+
+
+def test_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
+    """A terminal sends it to every process; only the first one answers, and nobody prints."""
+    running = _begun(tmp_path)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 130

@@ -65,6 +65,16 @@ def test_an_interrupted_review_goes_on_where_it_was(
     assert len(played) == RUNS - 5
 
 
+def test_designs_that_are_alike_are_played_once(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that says what a named policy says has a row of its own, and no runs of its own."""
+    (tmp_path / "mine.toml").write_text(Policy().to_toml(), encoding="utf-8")
+    played = count_runs(monkeypatch)
+    assert main(arguments) == 0
+    assert len(played) == 2 * len(DESIGNS)
+
+
 def test_each_trace_is_a_world(arguments: list[str], tmp_path: Path) -> None:
     """Several traces are played one by one; the page has a row for each, and how to repeat it."""
     for name in ("may", "june"):
@@ -80,11 +90,11 @@ def test_each_trace_is_a_world(arguments: list[str], tmp_path: Path) -> None:
 def test_sensitivity_is_played_unless_it_is_not_wanted(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three designs under each other assumption, eight of them, beside the study itself."""
+    """Three designs under each other assumption, nine of them, beside the study itself."""
     played = count_runs(monkeypatch)
     varied = [each for each in arguments if each != "--no-sensitivity"]
     assert main([*varied, "--replications", "1"]) == 0
-    assert len(played) == RUNS // 2 + 8 * 3
+    assert len(played) == RUNS // 2 + 9 * 3
     html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "tokens three times as old" in html
 
@@ -110,5 +120,6 @@ def test_a_world_without_a_scenario_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a scenario the notebooks are executed, for which a trace means nothing."""
-    assert main(["review", "--outages", str(tmp_path / "may.csv")]) == 2
-    assert "which scenario?" in capsys.readouterr().err
+    for ignored in (["--outages", str(tmp_path / "may.csv")], ["--precision", "availability=0.1"]):
+        assert main(["review", *ignored]) == 2
+        assert "which scenario?" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from sim.measures import MEASURES
 from sim.study.experiment import experiment, figures_of
 from sim.study.grid import expand
 from sim.study.run_store import RunStore
-from sim.study.sweep import OtherCodeError, Sweep, plan_sweep, sweep
+from sim.study.sweep import START_S, OtherCodeError, Sweep, plan_sweep, sweep
 from tests.sim.sweeps import GRID, WORLD, Counting
 
 RUNS = 4 * 2
@@ -163,10 +163,19 @@ def test_long_runs_are_begun_first_and_a_scenario_travels_once() -> None:
     ]
 
 
+def test_large_fleets_are_begun_first() -> None:
+    """They have the same requests as small ones, and more to do beside them."""
+    plan = plan_sweep(WORLD, Policy(), {"service.instances": [1, 32, 4]}, replications=1)
+    order = [case.scenario.service.instances for case, _ in plan.to_play.values()]
+    assert order == [32, 4, 1]
+
+
 def test_the_expected_time_is_that_of_what_is_missing(tmp_path: Path) -> None:
-    """Shared by the workers."""
+    """Shared by the workers, who need a moment to begin, and never less than the longest run."""
     plan = plan_sweep(WORLD, Policy(), GRID, seed=3, replications=2)
-    assert plan.expected_s(1) == pytest.approx(2 * plan.expected_s(2))
+    alone_s, shared_s, least_s = (plan.expected_s(workers) - START_S for workers in (1, 2, 1000))
+    assert alone_s == pytest.approx(2 * shared_s)
+    assert least_s == pytest.approx(max(case.expected_s for case in plan.cases))
     again(tmp_path, executor=Counting())
     stored = plan_sweep(WORLD, Policy(), GRID, seed=3, replications=2, store=RunStore(tmp_path))
     assert (stored.expected_s(1), len(stored.known), stored.to_play) == (0.0, RUNS, {})

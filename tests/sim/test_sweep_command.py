@@ -79,6 +79,7 @@ def test_the_same_sweep_gives_the_same_bytes(arguments: list[str], tmp_path: Pat
         {path.name: path.read_bytes() for path in (tmp_path / f"out-{number}").iterdir()}
         for number in range(3)
     )
+    assert b"--measure sync_lag_p99_s" in first["summary.md"]
     for other in others:
         assert other.keys() == first.keys()
         assert [name for name in first if first[name] != other[name]] == []
@@ -163,6 +164,7 @@ def test_a_cluster_that_does_not_answer_ends_in_one_line(
         (["--set", "keys.lifetime_s=1"], "at keys.lifetime_s = 1"),
         (["--set", "breaker=true,false", "--measure", "sync_lag_p9_s"], "did you mean 'sync_lag_p"),
         (["--set", "breaker=true", "--cluster", "x", "--workers", "2"], "give one"),
+        (["--set", "breaker=true", "--out", "/dev/null"], "cannot be a folder: File exists"),
     ],
 )
 def test_bad_input_ends_with_one_clear_line(

@@ -77,7 +77,7 @@ def test_each_cell_of_a_heat_map_has_its_mean_and_interval() -> None:
             assert means[row, column] == SWEPT.interval(point, LAG).mean
     shown = [each.get_text() for each in axes.texts]
     first = SWEPT.interval(SWEPT.points[0], LAG)
-    assert shown[:2] == [mean_text(LAG, first), f"± {first.half_width:.2g}"]
+    assert shown[:2] == [mean_text(LAG, first), span_text(LAG, first)]
     assert len(shown) == 2 * 6
     assert [each.get_text() for each in axes.get_yticklabels()] == ["0.1", "none"]
     assert axes.get_xlabel() == "flush_interval_s, seconds"

@@ -94,6 +94,9 @@ def test_excesses_of_different_measures_can_be_added() -> None:
         ("sync_lag_p9_s<=10", "did you mean 'sync_lag_p99_s'"),
         ("sync_lag_p99_s<=ten", "not a finite number"),
         ("sync_lag_p99_s<=inf", "not a finite number"),
+        ("sync_lag_p99_s<=-1", "no measure is below 0"),
+        ("availability>=99.9", "99.9% is 0.999"),
+        ("failed_deadline_share<=5", "5% is 0.05"),
     ],
 )
 def test_a_constraint_that_cannot_be_read_is_refused(text: str, told: str) -> None:
@@ -116,6 +119,9 @@ def test_objectives_that_cannot_be_are_refused() -> None:
     both = [parse_constraint("sync_lag_p99_s<=10"), parse_constraint("sync_lag_p99_s>=0.1")]
     check_goals([availability], both)
     assert measures_of([availability], both) == ("availability", "sync_lag_p99_s")
+    neither = [parse_constraint("sync_lag_p99_s<=1"), parse_constraint("sync_lag_p99_s>=2")]
+    with pytest.raises(InputError, match="nothing is both"):
+        check_goals([availability], neither)
 
 
 def test_a_space_is_read_as_it_is_written() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ftrepo.policy import Policy
+from sim.study.intervals import Interval, amount_interval
 from sim.study.parallel import ThisProcess
 from sim.study.run_store import RunStore
 from sim.study.tune.goals import Goals
@@ -22,10 +27,12 @@ from sim.study.tune.race import (
 )
 from sim.study.tune.search import BASE, CONTRADICTORY, Searched, search
 from sim.study.tune.sensitivity import one_at_a_time
-from sim.study.tune.space import parse_search
+from sim.study.tune.space import parse_search, policy_at
 from sim.study.tune.tuning import FRONT_MAX, Tuning, tune
-from sim.study.tune.verdict import first_that_keeps
+from sim.study.tune.verdict import first_that_keeps, gains
 from sim.world.errors import InputError
+from sim.world.outage_trace import RecordedTrace
+from sim.world.outages import Outage, OutageMode
 from tests.sim.sweeps import WORLD as SMALL
 from tests.sim.tunings import SPACE, WORLD, Formula, formula_runs, formula_tuning, goals
 
@@ -98,6 +105,15 @@ def test_a_change_that_a_constraint_needs_is_not_set_back() -> None:
     assert found.holds
 
 
+def test_the_simplified_policy_keeps_what_the_best_trial_keeps() -> None:
+    """On the seed of the search, before anything is judged: no other candidate has to step in."""
+    asked = goals("availability", within=[f"{LOAD}<=0.5"])
+    found = searched(asked)
+    simplified = simplify(found, formula_runs(), replications=4)
+    assert list(simplified.point) == ["flush_interval_s"]
+    assert simplified.policy.flush_interval_s >= 2
+
+
 def test_nothing_that_the_search_saw_counts_in_the_verdict() -> None:
     """Every run that judges is on the next seed; a world that is worse there is seen to be."""
     worse = Formula(lag_by_seed={2: 100.0})
@@ -107,6 +123,17 @@ def test_nothing_that_the_search_saw_counts_in_the_verdict() -> None:
     assert not found.holds
     assert [each.verdict for each in found.verdicts] == ["broken"]
     assert found.verdicts[0].margin < -80
+
+
+def test_what_matters_is_judged_on_fresh_seeds_too() -> None:
+    """Every policy with one setting moved is played on the next seed, as often as the others."""
+    executor = Formula()
+    found = formula_tuning(KEPT, executor)
+    assert found.effects
+    for each in found.effects:
+        moved = policy_at(WORLD, found.policy, {each.name: each.value})
+        fresh = {number for policy, seed, number in executor.jobs if (policy, seed) == (moved, 2)}
+        assert fresh == set(range(8))
 
 
 def test_a_mean_within_the_bound_is_not_enough() -> None:
@@ -150,6 +177,38 @@ def test_an_interrupted_tuning_goes_on_where_it_was(tuning: Tuning, tmp_path: Pa
     assert nothing.jobs == []
 
 
+KILLED = """
+import os, signal
+from pathlib import Path
+from tests.sim.tunings import formula_tuning, goals
+
+def kill(done, total):
+    if done == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+kept = goals("get_latency_p99_s", within=["primary_attempts_during_outage_per_s<=2"])
+formula_tuning(kept, store=Path("STORE"), progress=kill)
+"""
+
+
+def test_a_kill_loses_no_finished_run_and_changes_no_result(tuning: Tuning, tmp_path: Path) -> None:
+    """By -9 in the midst of a search: its 50 runs are there, and the rest is played once."""
+    path = os.pathsep.join(each for each in sys.path if each)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED.replace("STORE", str(tmp_path))],
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(RunStore(tmp_path)) == 50
+    rest = Formula()
+    found = formula_tuning(KEPT, rest, store=tmp_path)
+    assert found.searched.trials == tuning.searched.trials
+    assert repr(found.fresh.runs) == repr(tuning.fresh.runs)
+    assert found.policy == tuning.policy
+    assert len(rest.jobs) == len(set(rest.jobs)) == found.played == tuning.played - 50
+
+
 def test_progress_never_goes_back() -> None:
     """One run at a time, and the total is never less than what is done."""
     seen: list[tuple[int, int]] = []
@@ -177,6 +236,17 @@ def test_a_hopeless_trial_is_stopped_early() -> None:
         if each.stopped.startswith("breaks"):
             assert each.policy.flush_interval_s < 0.5
     assert {each.replications for each in found.trials if not each.stopped} == {6}
+    assert not {each.name for each in stopped} & set(found.study.policies), "nor played further"
+
+
+def test_a_trial_that_breaks_less_is_not_stopped_for_being_worse_in_an_objective() -> None:
+    """The base policy breaks the bound and has the least lag; what keeps the bound may go on."""
+    asked = goals(LAG, within=[f"{LOAD}<=0.5"], space=SPACE[1:2])
+    found = searched(asked, trials=8, replications=6)
+    keeping = [each for each in found.trials if each.policy.flush_interval_s >= 2]
+    assert keeping
+    assert not any(each.stopped for each in keeping)
+    assert set(found.feasible) == {each.name for each in keeping}
 
 
 def test_what_is_told_of_a_stopped_trial_has_not_the_luck_of_its_outages() -> None:
@@ -336,6 +406,18 @@ def test_verdicts_are_wider_the_more_of_them_there_are() -> None:
     assert together["a"][0].interval.half_width > 1.3 * alone["a"][0].interval.half_width
 
 
+def test_gains_are_wider_the_more_of_them_there_are() -> None:
+    """The differences of one list hold together (Bonferroni)."""
+    study = formula_runs().experiment({BASE: Policy(), "new": Policy(flush_interval_s=3.0)}, 4)
+    noisy = replace(study, runs=study.runs | {"new": study.runs["new"][::-1]})
+    (alone,) = gains(noisy, BASE, "new", [LAG])
+    (lag, latency) = gains(noisy, BASE, "new", [LAG, LATENCY])
+    assert alone.difference == noisy.difference(BASE, "new", LAG)
+    assert lag.difference == noisy.difference(BASE, "new", LAG, confidence=0.975)
+    assert lag.difference.half_width > alone.difference.half_width
+    assert latency.difference.mean == 0
+
+
 def test_moving_one_setting_does_what_the_formula_says() -> None:
     """The effect is a paired difference; a setting without an effect has exactly none."""
     effects = one_at_a_time(
@@ -366,9 +448,54 @@ def test_other_traces_are_judged_together() -> None:
         assert [kept.constraint.measure for kept in each.kept] == [LOAD, LAG]
         assert each.kept[0].verdict == "holds"
         assert each.base_kept[0].verdict == "holds"
-        # Four runs, four verdicts together: an interval too wide for this bound.
+        # Eight runs, four verdicts together: an interval too wide for this bound.
         assert each.kept[1].verdict == "not shown"
+        alone = each.study.interval("recommended", LAG, confidence=1 - 0.05 / 4)
+        assert each.kept[1].interval == alone
     assert not found.holds
+
+
+def test_a_tuning_holds_only_if_it_does_on_every_other_trace() -> None:
+    """Its exit code rests on that, though the constraint holds on the runs that judged."""
+    found = formula_tuning(KEPT, trials=2, others={"one": replace(WORLD, name="one")})
+    assert found.holds
+    (checked,) = found.checked
+    (kept,) = checked.kept
+    missed = replace(kept, interval=Interval(1.9, 1.7, 2.1, 8))
+    assert not replace(found, checked=(replace(checked, kept=(missed,)),)).holds
+
+
+def test_a_policy_is_not_checked_on_the_recording_that_it_is_tuned_on() -> None:
+    """Under whatever name: that it does well there is why it was chosen."""
+    outages = (Outage(100.0, 200.0, OutageMode.REFUSE),)
+    trace = RecordedTrace(outages=outages, duration_s=900.0)
+    executor = Formula()
+
+    def tuned(**others: RecordedTrace) -> Tuning:
+        worlds = {name: WORLD.with_trace(each) for name, each in others.items()}
+        return tune(
+            WORLD.with_trace(trace), KEPT, others=worlds, executor=executor, trials=1,
+            replications=2,
+        )  # fmt: skip
+
+    with pytest.raises(InputError, match="copy has the recorded outages"):
+        tuned(copy=replace(trace, file="copy.csv"))
+    assert executor.jobs == []
+    later = (Outage(300.0, 400.0, OutageMode.REFUSE),)
+    assert len(tuned(other=replace(trace, outages=later)).checked) == 1
+
+
+def test_what_must_never_happen_is_kept_if_none_was_seen_and_said_to_be_no_more() -> None:
+    """A bound above zero holds by the far end; one event breaks what must never be."""
+    study = formula_runs().experiment({BASE: Policy()}, 12)
+    (never,) = goals(LAG, within=["wrong_answers<=0"]).constraints
+    few, too_few = (replace(never, bound=bound) for bound in (0.5, 0.1))
+    _, kept = first_that_keeps(study, [BASE], [never, few, too_few])
+    assert [each.verdict for each in kept[BASE]] == ["none seen", "holds", "not shown"]
+    assert [each.holds for each in kept[BASE]] == [True, True, False]
+    assert kept[BASE][0].margin < 0
+    assert not never.holds(amount_interval([0.0] * 11 + [1.0], counts=True))
+    assert not never.holds(amount_interval([0.0], counts=True)), "one run shows nothing"
 
 
 def test_a_front_is_thinned_and_keeps_its_ends() -> None:

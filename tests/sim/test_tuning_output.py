@@ -21,6 +21,7 @@ from sim.show.tuning_tables import (
     effect_table,
     front_table,
     gain_table,
+    interval_text,
     tuning_notes,
     verdict_text,
 )
@@ -55,6 +56,13 @@ def folder(tuning: Tuning, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert all(path.stat().st_size > 0 for path in written)
     assert set(written) == set(folder.iterdir())
     return folder
+
+
+def test_the_same_tuning_gives_the_same_files(tuning: Tuning, folder: Path, tmp_path: Path) -> None:
+    """To the byte, but for the times of day in Optuna's own."""
+    for path in write_tuning(tmp_path, tuning, command="python -m sim tune default"):
+        if path.suffix != ".journal":
+            assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
 
 
 def test_the_file_is_the_recommended_policy(tuning: Tuning, folder: Path) -> None:
@@ -101,6 +109,74 @@ def test_a_miss_is_told_with_its_size(missed: Tuning) -> None:
     assert any("broken" in row for row in constraint_table(missed).rows)
 
 
+def test_a_miss_on_another_trace_is_told_with_its_size() -> None:
+    """Whether it is broken or only not shown, and by how much the far end is past the bound."""
+    found = formula_tuning(
+        goals(LATENCY, within=[f"{LAG}<=66"]), others={"hard": replace(WORLD, name="hard")}
+    )
+    (kept,) = found.checked[0].kept
+    assert kept.verdict == "not shown"
+    told = f"on hard NOT SHOWN to keep {LAG} <= 66 (missed by {-kept.margin:.3g} at the interval's"
+    assert told in verdict_text(found)
+    assert f"margin {kept.margin:.3g}: not shown" in " ".join(policy_toml(found).split("\n#     "))
+    broken = formula_tuning(
+        goals(LATENCY, within=[f"{LAG}<=20"]), trials=2, others={"hard": replace(WORLD, name="h")}
+    )
+    assert "(broken, and missed by" in verdict_text(broken).partition("on hard")[2]
+
+
+def test_the_sentence_says_whether_anything_was_gained(tuning: Tuning) -> None:
+    """In which objective, or that the change is for the sake of a constraint alone."""
+    assert f"clearly better than the base policy in {LATENCY}" in verdict_text(tuning)
+    needed = formula_tuning(goals("availability", within=[f"{LOAD}<=0.5"]))
+    assert "NOT SHOWN to be better" in verdict_text(needed)
+    assert f"keeps {LOAD} <= 0.5, which the base policy is not shown to" in verdict_text(needed)
+    longer = formula_tuning(
+        goals(LAG, LATENCY, space=["operation_timeout_s=0.1:2:log"], insert_timeout_s=0.1,
+              select_timeout_s=0.1, delete_timeout_s=0.1)
+    )  # fmt: skip
+    assert f"clearly better than the base policy in {LAG}" in verdict_text(longer)
+    assert f"clearly worse in {LATENCY}" in verdict_text(longer)
+
+
+def test_what_must_never_happen_is_said_to_be_unseen() -> None:
+    """In the table, in the file, and in a note on how often it may be all the same."""
+    found = formula_tuning(goals(LATENCY, within=["wrong_answers<=0"]), trials=2)
+    assert found.holds
+    assert "NOT SHOWN to keep" not in verdict_text(found)
+    assert {row[-1] for row in constraint_table(found).rows} == {"none seen"}
+    assert ": none seen" in policy_toml(found)
+    (told,) = (each for each in tuning_notes(found) if each.startswith("wrong_answers <= 0"))
+    assert "of 8 without, at most 31 of 100 others have one" in told
+
+
+def test_a_wrong_answer_on_another_trace_is_a_defect_too(tuning: Tuning) -> None:
+    """And a figure that is missing is none."""
+    (checked,) = tuning.checked
+    assert not any("DEFECT" in each for each in tuning_notes(tuning))
+
+    def answered(wrong: float) -> list[str]:
+        runs = {
+            name: tuple(
+                replace(each, measures=each.measures | {"wrong_answers": wrong}) for each in runs
+            )
+            for name, runs in checked.study.runs.items()
+        }
+        other = replace(checked, study=replace(checked.study, runs=runs))
+        return tuning_notes(replace(tuning, checked=(other,)))
+
+    assert "DEFECT: policy base gave wrong answers on last year; this must never be" in answered(1)
+    assert not any("DEFECT" in each for each in answered(float("nan")))
+
+
+def test_a_policy_that_was_chosen_on_the_runs_that_judge_is_said_to_be(tuning: Tuning) -> None:
+    """Its differences are those of the lucky one of a few."""
+    assert not any("was preferred" in each for each in tuning_notes(tuning))
+    first, *_ = tuning.kept
+    chosen = replace(tuning, recommended=next(name for name in tuning.kept if name != first))
+    assert any(each.startswith(f"{first} was preferred") for each in tuning_notes(chosen))
+
+
 def test_tables_have_a_row_for_everything(tuning: Tuning) -> None:
     """Settings, measures, candidates by constraints, traces by constraints, moves."""
     assert [row[0] for row in change_table(tuning).rows] == [
@@ -132,6 +208,12 @@ def test_a_difference_is_shown_with_its_interval() -> None:
     assert difference_text(Interval(0.5, 0.25, 0.75, 4)) == "+0.5 [+0.25, +0.75]"
     assert difference_text(Interval(0.0, 0.0, 0.0, 4)) == "no difference"
     assert difference_text(Interval(float("nan"), float("nan"), float("nan"), 0)) == "none"
+
+
+def test_a_figure_that_is_alike_in_all_runs_is_no_interval() -> None:
+    """Without width it would look like certainty."""
+    assert interval_text("cache_entries_max", Interval(7.0, 7.0, 7.0, 6)) == "7 in all 6 runs"
+    assert interval_text("lost_keys", Interval(0.0, 0.0, 0.61, 6)) == "0 [0, 0.61]"
 
 
 def test_every_trial_is_in_the_table(tuning: Tuning, folder: Path) -> None:

@@ -85,6 +85,14 @@ def test_a_ratio_of_sums_keeps_its_promise() -> None:
     assert np.mean(covered) > 0.85
 
 
+def test_a_ratio_of_what_is_not_negative_is_not_either() -> None:
+    """Only its lower end gives way; a sum that may be negative keeps the whole interval."""
+    seldom = ratio_interval([(0.0, 9.0), (0.0, 11.0), (4.0, 10.0)])
+    assert seldom.low == 0.0
+    both = ratio_interval([(-1.0, 9.0), (0.0, 11.0), (4.0, 10.0)])
+    assert both.low < 0 < both.mean < both.high
+
+
 def test_a_ratio_without_a_run_or_a_width_says_so() -> None:
     """NaN where nothing was counted, no ends from one run, no width where all runs agree."""
     assert math.isnan(ratio_interval([(0.0, 0.0), (0.0, 0.0)]).mean)
@@ -96,8 +104,8 @@ def test_a_ratio_without_a_run_or_a_width_says_so() -> None:
 def test_more_confidence_takes_a_wider_interval() -> None:
     """Bonferroni's share of many comparisons."""
     totals = [(1.0, 2.0), (2.0, 3.0), (1.0, 4.0)]
-    wide = ratio_interval(totals, confidence=0.999)
-    assert wide.half_width > 5 * ratio_interval(totals).half_width
+    usual, wide = ratio_interval(totals), ratio_interval(totals, confidence=0.999)
+    assert wide.high - wide.mean > 5 * (usual.high - usual.mean)
 
 
 def test_a_point_agrees_within_its_interval_only() -> None:

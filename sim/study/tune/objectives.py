@@ -2,7 +2,9 @@
 
 A constraint is judged twice, by two rules. While searching, by its mean over the replications of
 the search, for no interval of a few runs is narrow enough to search by. In the end, on seeds that
-the search has not met, by the far end of its interval: then it holds, or it was not shown to.
+the search has not met, by the far end of its interval: then it holds, or it was not shown to. No
+number of runs shows that a count is always zero; where that is asked for, as by `lost_keys<=0`, it
+is kept if none was seen, and never said to be more than that.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 from sim.measures import MEASURES
 from sim.study.intervals import Interval
+from sim.study.measure_intervals import COUNTS
 from sim.world.errors import InputError
 from sim.world.settings import did_you_mean
 
@@ -89,8 +92,18 @@ class Constraint:
         """
         return self._margin(interval.high if self.at_most else interval.low)
 
+    @property
+    def is_never(self) -> bool:
+        """Whether it says that something that is counted must never happen."""
+        return self.at_most and self.bound == 0 and self.measure in COUNTS
+
     def holds(self, interval: Interval) -> bool:
-        """Whether the whole interval is within the bound; false if there is none."""
+        """Whether the whole interval is within the bound; false if there is none.
+
+        Of what must never happen, whether none was seen.
+        """
+        if self.is_never:
+            return interval.mean == 0 and not math.isnan(interval.high)
         return self.margin(interval) >= 0
 
     def clearly_broken(self, interval: Interval) -> bool:
@@ -125,7 +138,8 @@ def parse_constraint(text: str) -> Constraint:
     """Read `sync_lag_p99_s<=10` or `availability>=0.999`.
 
     Raises:
-        InputError: it has not that form, there is no such measure, or the bound is no number.
+        InputError: it has not that form, there is no such measure, or the bound is no number that
+            the measure could be.
     """
     found = _FORM.fullmatch(text)
     if found is None:
@@ -138,6 +152,10 @@ def parse_constraint(text: str) -> Constraint:
         bound = math.nan
     if not math.isfinite(bound):
         raise InputError(f"--within {text}: {number} is not a finite number")
+    if bound < 0:
+        raise InputError(f"--within {text}: no measure is below 0")
+    if bound > 1 and (_KINDS[name] == "share" or name.endswith("_share")):
+        raise InputError(f"--within {text}: a share is at most 1; {bound:g}% is {bound / 100:g}")
     return Constraint(name, bound, at_most=sign == "<=")
 
 
@@ -145,7 +163,8 @@ def check_goals(objectives: Sequence[Objective], constraints: Sequence[Constrain
     """Check that there is something to search for, and nothing twice.
 
     Raises:
-        InputError: there is no objective, or a measure is given twice in one role.
+        InputError: there is no objective, a measure is given twice in one role, or two bounds
+            leave nothing between them.
     """
     if not objectives:
         raise InputError("a search needs at least one --objective")
@@ -156,6 +175,11 @@ def check_goals(objectives: Sequence[Objective], constraints: Sequence[Constrain
         for name in names:
             if names.count(name) > 1:
                 raise InputError(f"{role} {name} is given twice")
+    highest = {each.measure: each for each in constraints if each.at_most}
+    for each in constraints:
+        above = highest.get(each.measure)
+        if not each.at_most and above is not None and above.bound < each.bound:
+            raise InputError(f"--within {each} and {above}: nothing is both")
 
 
 def measures_of(

@@ -24,6 +24,8 @@ from sim.study.tune.sensitivity import Effect, importances, one_at_a_time
 from sim.study.tune.space import check_space, differs, policy_at, value_in
 from sim.study.tune.verdict import Checked, Gain, Kept, check_on, first_that_keeps, gains
 from sim.world.errors import InputError
+from sim.world.outage_trace import RecordedTrace
+from sim.world.outages import Outage
 from sim.world.scenario import Scenario
 from sim.world.streams import WORD_MAX
 
@@ -110,7 +112,7 @@ class Tuning:
     def holds(self) -> bool:
         """Whether every constraint was shown to hold, also on every other trace."""
         judged = [*self.verdicts, *(one for each in self.checked for one in each.kept)]
-        return all(each.verdict == "holds" for each in judged)
+        return all(each.holds for each in judged)
 
 
 def tune(
@@ -146,7 +148,8 @@ def tune(
         executor: does the work in the place of `workers` processes of its own.
 
     Raises:
-        InputError, PolicyError: the goals, the space or the numbers are impossible.
+        InputError, PolicyError: the goals, the space or the numbers are impossible, or one of the
+            others has the recorded outages that would be tuned on.
         ModuleNotFoundError: Optuna, the extra `tuning`, is not installed.
         OtherCodeError, WorkersLostError: as `sim.study.sweep.SweepPlan.play`; what was finished is
             stored.
@@ -161,6 +164,7 @@ def tune(
     check_goals(goals.objectives, goals.constraints)
     check_space(scenario, goals.base, goals.space)
     others = others or {}
+    _check_others(scenario, others)
     kept = RunStore(store) if isinstance(store, Path) else store
     told = _counter(_expected_runs(goals, sizes, len(others)), progress)
     if executor is not None:
@@ -183,6 +187,21 @@ class _Sizes:
             raise InputError("a tuning needs at least 2 replications: one has no interval")
         if self.trials < 1:
             raise InputError(f"a tuning needs at least one trial, not {self.trials}")
+
+
+def _check_others(scenario: Scenario, others: Mapping[str, Scenario]) -> None:
+    """Refuse to check a policy on the recording that it is tuned on: that would show nothing."""
+    tuned_on = _recordings(scenario)
+    for name, world in others.items():
+        if tuned_on & _recordings(world):
+            raise InputError(
+                f"{name} has the recorded outages that the policy is tuned on; to check it, "
+                "others are needed"
+            )
+
+
+def _recordings(scenario: Scenario) -> set[tuple[Outage, ...]]:
+    return {each.outages for each in scenario.outages if isinstance(each, RecordedTrace)}
 
 
 def _tuned(

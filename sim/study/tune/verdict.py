@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sim.measures import MEASURES
 from sim.study.comparisons import simultaneous
 from sim.study.experiment import Experiment
-from sim.study.intervals import Interval, share_interval, t_interval
+from sim.study.intervals import Interval
 from sim.study.tune.objectives import Constraint, Objective, measures_of
-
-_SHARES = {each.name for each in MEASURES if each.kind == "share"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +39,18 @@ class Kept:
         return self.constraint.margin(self.interval)
 
     @property
+    def holds(self) -> bool:
+        """Whether it is kept, as far as these runs can show."""
+        return self.constraint.holds(self.interval)
+
+    @property
     def verdict(self) -> str:
-        """`holds`, `broken` if the whole interval is past the bound, or `not shown`."""
-        if self.constraint.holds(self.interval):
-            return "holds"
+        """`holds`, `broken` if the whole interval is past the bound, or `not shown`.
+
+        Of what must never happen, `none seen` in the place of `holds`.
+        """
+        if self.holds:
+            return "none seen" if self.constraint.is_never else "holds"
         return "broken" if self.constraint.clearly_broken(self.interval) else "not shown"
 
 
@@ -62,7 +67,7 @@ def judge_constraints(
     """
     confidence = simultaneous(max(1, together))
     return tuple(
-        Kept(constraint=each, interval=interval_at(study, policy, each.measure, confidence))
+        Kept(constraint=each, interval=study.interval(policy, each.measure, confidence=confidence))
         for each in constraints
     )
 
@@ -86,23 +91,9 @@ def first_that_keeps(
         name: judge_constraints(study, name, constraints, together=together) for name in candidates
     }
     for name, each in kept.items():
-        if all(one.verdict == "holds" for one in each):
+        if all(one.holds for one in each):
             return name, kept
     return min(candidates, key=lambda name: (_failed(kept[name]), _missed(kept[name]))), kept
-
-
-def interval_at(study: Experiment, policy: str, measure: str, confidence: float) -> Interval:
-    """The interval of a measure at a confidence of one's own."""
-    values = study.values(policy, measure)
-    if measure not in _SHARES:
-        return t_interval(values, confidence=confidence)
-    runs = study.runs[policy]
-    return share_interval(
-        values,
-        outages=sum(each.outages for each in runs),
-        share_at_risk=max(each.share_at_risk for each in runs),
-        confidence=confidence,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +170,7 @@ def check_on(
 
 
 def _failed(kept: Sequence[Kept]) -> int:
-    return sum(1 for each in kept if each.verdict != "holds")
+    return sum(1 for each in kept if not each.holds)
 
 
 def _missed(kept: Sequence[Kept]) -> float:

@@ -110,7 +110,7 @@ def ratio_interval(
     (the delta method; Cochran, Sampling Techniques, 1977, section 2.11).
 
     Args:
-        totals: X and Y of each run.
+        totals: X and Y of each run. If no X is negative, neither is the interval.
         confidence: of the interval. For many intervals that are all to hold at once, 1 - α/m.
     """
     above, below = np.array(totals, dtype=float).reshape(-1, 2).T
@@ -122,7 +122,9 @@ def ratio_interval(
         return Interval(ratio, math.nan, math.nan, 1)
     errors = (above - ratio * below) / below.mean()
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1) * errors.std(ddof=1)) / count**0.5
-    return Interval(ratio, ratio - half, ratio + half, count)
+    # Sums of calls and of times are not negative, and neither is their ratio.
+    least = 0.0 if above.min() >= 0 else -math.inf
+    return Interval(ratio, max(least, ratio - half), ratio + half, count)
 
 
 def validate(
