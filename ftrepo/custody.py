@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ftrepo.absent import AbsentIds
 from ftrepo.errors import (
@@ -22,6 +22,7 @@ from ftrepo.errors import (
 )
 from ftrepo.events import ConflictSeen, Event, JournalKept, JournalRecovered, PendingDropped
 from ftrepo.interface import Durability, Recovered
+from ftrepo.pending import End, Entry, Owner
 
 if TYPE_CHECKING:
     from ftrepo.interface import Clock
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
     from ftrepo.memory import InMemoryRepository
     from ftrepo.pending import PendingWrites
     from ftrepo.policy import Policy
+
+
+class Place(NamedTuple):
+    """What one `create` found in pending writes, or has put there.
+
+    Attributes:
+        entry: of the key; `None` if there was no room, or the policy has no pending writes.
+        owned: whether this `create` has taken the key in.
+        put_at: when it put the key into memory; `None` if it did not, or memory had it.
+    """
+
+    entry: Entry | None
+    owned: bool
+    put_at: datetime | None
 
 
 class Custody:
@@ -70,10 +85,6 @@ class Custody:
         self.something_waits = asyncio.Event()
         self.learnt = learnt
         self.absent = AbsentIds(ttl_s=policy.absent_ttl_s)
-        self._refused: set[str] = set()
-        """Keys that the primary will never have, as one `create` was told while another one, that
-        took the key in, is still under way."""
-        self._ended = False
 
     async def open(self) -> None:
         """Open the journal, and let every key wait that an earlier process had acknowledged.
@@ -91,44 +102,50 @@ class Custody:
             await self._journal.keep(self._pending.keys())
             await self._journal.close()
         finally:
-            self._ended = True
             self._part_with_pending()
 
-    def reserve(self, key: PublicKey) -> bool:
-        """Take a key in before its first write; the caller owns it if this is true."""
+    def reserve(self, key: PublicKey, *, put_at: datetime | None) -> Place:
+        """Take a key in before its first write, unless it is held already or there is no room.
+
+        Args:
+            key: to be written.
+            put_at: when the caller put it into memory; `None` if it did not, or memory had it.
+        """
         if not self._policy.pending_writes:
-            return False
-        return self._pending.reserve(key, asyncio.get_running_loop().time())
+            return Place(None, owned=False, put_at=put_at)
+        owned = self._pending.reserve(key, asyncio.get_running_loop().time())
+        return Place(self._pending.entry(key.id), owned=owned, put_at=put_at)
 
-    def take_back(self, key_id: str, *, owned: bool) -> None:
-        """The primary will never have this key: neither may memory."""
-        if owned or key_id not in self._pending:
-            self._refused.discard(key_id)
-            self._let_go(key_id)
-            self._cache.discard(key_id)
-        else:
-            # Another `create` of the same key was acknowledged while the primary was away, or will
-            # be told when it ends.
-            if self._pending.is_writing(key_id):
-                self._refused.add(key_id)
-            self.forget(key_id, "conflict")
+    def refuse(self, key: PublicKey, place: Place, reason: Literal["expired", "conflict"]) -> None:
+        """Take note that the primary will never have this key: neither may memory."""
+        entry = self._pending.entry(key.id)
+        if entry is not None and entry.key.same_material(key):
+            # Another `create` of the same key may have been acknowledged while the primary was
+            # away. One that is still under way finds out how it ended.
+            acknowledged = entry is not place.entry or not (
+                place.owned and entry.owner is Owner.WRITING
+            )
+            self._let_go(key.id, reason)
+            if acknowledged:
+                self._observe(PendingDropped(key_id=key.id, reason=reason))
+        self._discard(key)
 
-    def let_wait(self, key: PublicKey) -> None:
-        """Leave a key that was taken in to the next flush."""
-        if key.id in self._refused:
-            self._refused.discard(key.id)
-            return
-        try:
-            self._hold(key)
-        except KeyConflictError:
-            self._let_go(key.id)
-            self._observe(ConflictSeen(key_id=key.id))
-            return
-        self._pending.release([key.id])
-        self.something_waits.set()
+    def let_wait(self, key: PublicKey, place: Place) -> None:
+        """Leave a key to the next flush, whose `create` was given up before the primary answered.
+
+        It was not acknowledged, but the primary may have it: so every store is to have it.
+        """
+        entry = place.entry
+        if not self._policy.pending_writes:
+            return  # What the primary missed stays in memory only.
+        if entry is None or entry.end in ("expired", "shutdown"):
+            self._discard_unless_confirmed(key, place)
+        elif place.owned and entry.end is None:
+            with suppress(KeyConflictError):
+                self._wait(key)
 
     async def keep(
-        self, key: PublicKey, error: PrimaryUnavailableError, *, reserved: bool
+        self, key: PublicKey, error: PrimaryUnavailableError, place: Place
     ) -> Durability:
         """Keep a key that the primary did not confirm, and say how durable it is now.
 
@@ -137,27 +154,19 @@ class Custody:
             KeyExpiredError: the key's time has passed meanwhile.
             KeyConflictError: the id has turned out meanwhile to be bound to other material.
         """
-        if reserved and key.id in self._refused:
-            self._refused.discard(key.id)
-            raise KeyConflictError(f"id {key.id!r} is bound to other key material") from error
         if key.has_expired(self._now()):
-            if reserved:
-                self.take_back(key.id, owned=True)
+            if place.owned:
+                self.refuse(key, place, "expired")
             raise KeyExpiredError(
                 f"key {key.id!r} expired while the primary was asked; it is not kept"
             ) from error
-        if key.id in self._pending:
-            return await self._keep_pending(key)
-        if reserved:
-            return self._durability_of_gone()
-        if self._policy.pending_writes:
-            self._cache.discard(key.id)
-            raise PendingFullError(
-                f"the primary is away and pending_max={self._policy.pending_max} keys wait "
-                f"already; key {key.id!r} was not stored"
-            ) from error
-        self._cache.put(key)
-        return Durability.MEMORY
+        if not self._policy.pending_writes:
+            self._cache.put(key)
+            return Durability.MEMORY
+        entry = place.entry
+        if entry is not None and entry.end is not None and entry.key.same_material(key):
+            return self._durability_of_gone(entry)
+        return await self._keep_pending(key, self._entry_for(key, place, error))
 
     def learn(self, keys: Sequence[PublicKey], *, evict: bool = True) -> int:
         """Take note that the primary has these keys, and put those into the cache that it lacks.
@@ -186,7 +195,7 @@ class Custody:
             self.absent.forget(key.id)
             held = self._pending.get(key.id)
             if held is not None and held.same_material(key):
-                self.confirm(key.id)
+                self.confirm(key)
         if added:
             self.learnt.set()
         return added
@@ -197,21 +206,27 @@ class Custody:
         if not self._cache.confirm_same(key, now):
             self.learn((key,))
 
-    def confirm(self, key_id: str) -> None:
-        """Take note that the primary has committed a key that memory holds."""
-        self.absent.forget(key_id)
-        if self._pending.remove(key_id):
-            self._cache.unpin(key_id)
-        self._journal.drop(key_id)
-        self._cache.confirm(key_id)
+    def confirm(self, key: PublicKey) -> None:
+        """Take note that the primary has committed a key, whether or not memory holds it."""
+        self.absent.forget(key.id)
+        held = self._pending.get(key.id)
+        if held is None or held.same_material(key):
+            if self._pending.remove(key.id):
+                self._cache.unpin(key.id)
+            self._journal.drop(key.id)
+        self._cache.confirm(key.id)
         self.learnt.set()
 
     def forget(self, key_id: str, reason: Literal["expired", "conflict", "shutdown"]) -> None:
         """Take note that a key will never be in the primary."""
-        self._pending.remove(key_id)
-        self._journal.drop(key_id)
+        self._let_go(key_id, reason)
         self._cache.discard(key_id)
         self._observe(PendingDropped(key_id=key_id, reason=reason))
+
+    def owes(self, key_id: str) -> bool:
+        """Whether an unexpired key waits to be written under this id, or is being written."""
+        held = self._pending.get(key_id)
+        return held is not None and not held.has_expired(self._now())
 
     def free(self, key_id: str) -> None:
         """Make way for a key under this id: let go of an expired one that waits, and of a no."""
@@ -228,6 +243,10 @@ class Custody:
         self._cache.unpin_all(key_ids)
         self.learnt.set()
 
+    def claim(self, limit: int) -> list[PublicKey]:
+        """Hand the next keys that wait, and have not expired, to a flush."""
+        return self._pending.claim(limit, self._now())
+
     def drop_expired(self) -> None:
         """Let go of every expired key that waits: it will never be written."""
         for key in self._pending.remove_expired(self._now()):
@@ -243,38 +262,99 @@ class Custody:
         if kept:
             self._observe(JournalKept(keys=kept))
 
-    async def _keep_pending(self, key: PublicKey) -> Durability:
+    def _entry_for(self, key: PublicKey, place: Place, error: PrimaryUnavailableError) -> Entry:
+        """Return what is held of a key, which is taken in now if it was not before."""
+        entry = self._pending.entry(key.id)
+        if entry is not None and not entry.key.same_material(key):
+            if not entry.key.has_expired(self._now()):
+                self._discard_unless_confirmed(key, place)
+                raise KeyConflictError(f"id {key.id!r} is bound to other key material") from error
+            # Its own `create` is under way still, and will find that it came too late.
+            self._let_go(key.id, "expired")
+        self._pending.reserve(key, asyncio.get_running_loop().time())
+        entry = self._pending.entry(key.id)
+        if entry is None:
+            self._discard_unless_confirmed(key, place)
+            raise PendingFullError(
+                f"the primary is away and pending_max={self._policy.pending_max} keys wait "
+                f"already; key {key.id!r} was not stored"
+            ) from error
+        return entry
+
+    async def _keep_pending(self, key: PublicKey, entry: Entry) -> Durability:
         # Readable at once, and pinned; but no flush takes it before the journal has answered.
-        try:
-            self._hold(key)
-        except KeyConflictError:
-            self._let_go(key.id)
-            raise
+        self._hold(key)
         try:
             kept = await self._journal.keep([key])
         finally:
             # If the caller cancels, the key is not acknowledged, but it waits all the same.
-            gone = key.id not in self._pending
-            if not gone:
-                self.let_wait(key)
-        if gone:
-            return self._durability_of_gone()
+            if entry.end is None:
+                self._wait(key)
+        if entry.end is not None:
+            return self._durability_of_gone(entry)
         return Durability.JOURNAL if kept else Durability.MEMORY
 
-    def _durability_of_gone(self) -> Durability:
-        """How durable a key is that left pending writes while its own `create` was under way."""
-        # A refresh or another `create` has found it in the primary: the write had arrived. Only at
-        # the end are keys let go of that the primary may lack.
-        return Durability.MEMORY if self._ended else Durability.PRIMARY
+    def _durability_of_gone(self, entry: Entry) -> Durability:
+        """How durable a key is that left pending writes while a `create` of it was under way.
+
+        Raises:
+            KeyConflictError: another `create` or a flush was told that the primary has other
+                material.
+            KeyExpiredError: its time has passed.
+        """
+        if entry.end == "confirmed":
+            # A refresh, a flush or another `create` has found it in the primary.
+            return Durability.PRIMARY
+        if entry.end == "conflict":
+            raise KeyConflictError(f"id {entry.key.id!r} is bound to other key material")
+        if entry.end == "expired":
+            raise KeyExpiredError(f"key {entry.key.id!r} expired while the primary was asked")
+        return Durability.MEMORY
+
+    def _wait(self, key: PublicKey) -> None:
+        """Let a key that was taken in wait for the next flush.
+
+        Raises:
+            KeyConflictError: memory has other material under its id; it does not wait then.
+        """
+        self._hold(key)
+        entry = self._pending.entry(key.id)
+        # A flush that has taken it gives it back by itself, and must not meet it twice.
+        if entry is not None and entry.owner is not Owner.FLUSHING:
+            self._pending.release([key.id])
+        self.something_waits.set()
 
     def _hold(self, key: PublicKey) -> None:
-        with suppress(KeyExpiredError):  # then the next flush drops it
-            self._cache.put(key)
-            self._cache.pin(key.id)
+        """Put a key that was taken in into memory, where nothing evicts it.
 
-    def _let_go(self, key_id: str) -> None:
-        self._pending.remove(key_id)
+        Raises:
+            KeyConflictError: memory has other material under its id; the key is let go.
+        """
+        try:
+            self._cache.put(key)
+        except KeyExpiredError:
+            return  # The next flush drops it.
+        except KeyConflictError:
+            self._let_go(key.id, "conflict")
+            self._observe(ConflictSeen(key_id=key.id))
+            raise
+        self._cache.pin(key.id)
+
+    def _let_go(self, key_id: str, end: End) -> None:
+        self._pending.remove(key_id, end)
         self._journal.drop(key_id)
+
+    def _discard(self, key: PublicKey) -> None:
+        """Forget a key in memory, but no other one under its id."""
+        held = self._cache.lookup(key.id)
+        if held is not None and held.same_material(key):
+            self._cache.discard(key.id)
+
+    def _discard_unless_confirmed(self, key: PublicKey, place: Place) -> None:
+        """Take a key out of memory again that is not kept, unless it is known to be stored."""
+        confirmed_at = self._cache.confirmed_at(key.id)
+        if place.put_at is not None and confirmed_at is not None and confirmed_at <= place.put_at:
+            self._discard(key)
 
     def _take_over(self, recovered: Recovered) -> None:
         expired = 0
@@ -284,7 +364,7 @@ class Custody:
                 self.forget(key.id, "expired")
             else:
                 self._pending.restore(key, asyncio.get_running_loop().time())
-                self.let_wait(key)
+                self._wait(key)
         self._observe(
             JournalRecovered(
                 keys=len(recovered.keys) - expired,

@@ -277,12 +277,12 @@ class FaultTolerantRepository:
         order = self.policy.write_order
         if order == "primary-only":
             durability = await self._insert(key)
-        elif order == "cache-first":
-            self.cache.put(key)
-            durability = await self._write_through(key)
         else:
             self._refuse_conflict(key)
-            durability = await self._write_through(key)
+            put_at = None
+            if order == "cache-first" and self.cache.put(key):
+                put_at = self.cache.confirmed_at(key.id)
+            durability = await self._write_through(key, put_at=put_at)
         # Whoever asked while the key was on its way may have been told that there is none.
         self._custody.absent.forget(key.id)
         self._observe(KeyCreated(key_id=key.id, durability=durability))
@@ -334,29 +334,35 @@ class FaultTolerantRepository:
             "create", insert, timeout_s=self.policy.insert_timeout_s, urgency=Urgency.WRITE
         )
 
-    async def _write_through(self, key: PublicKey) -> Durability:
+    async def _write_through(self, key: PublicKey, *, put_at: datetime | None) -> Durability:
         """Write a key that memory may hold already, and make sure that it is not forgotten."""
-        reserved = self._custody.reserve(key)
+        place = self._custody.reserve(key, put_at=put_at)
         try:
             durability = await self._insert(key)
-        except (KeyConflictError, KeyExpiredError) as refusal:
-            self._custody.take_back(key.id, owned=reserved)
-            if isinstance(refusal, KeyConflictError):
-                self._observe(ConflictSeen(key_id=key.id))
+        except KeyConflictError:
+            self._custody.refuse(key, place, "conflict")
+            self._observe(ConflictSeen(key_id=key.id))
+            raise
+        except KeyExpiredError:
+            self._custody.refuse(key, place, "expired")
             raise
         except PrimaryUnavailableError as error:
-            return await self._custody.keep(key, error, reserved=reserved)
+            return await self._custody.keep(key, error, place)
         except BaseException:
-            if reserved:
-                self._custody.let_wait(key)
+            self._custody.let_wait(key, place)
             raise
-        self.cache.put(key)
-        self._custody.confirm(key.id)
+        try:
+            self.cache.put(key)
+        finally:
+            # Also if it expired just now: nothing is owed of what the primary has.
+            self._custody.confirm(key)
         return durability
 
     def _refuse_conflict(self, key: PublicKey) -> None:
         held = self.cache.lookup(key.id) or self.pending.get(key.id)
-        if held is not None and not held.same_material(key):
+        if held is None or held.has_expired(self._now()):
+            return
+        if not held.same_material(key):
             raise KeyConflictError(f"id {key.id!r} is bound to other key material, which is kept")
 
     def _make_breaker(self) -> CircuitBreaker | None:

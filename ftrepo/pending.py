@@ -23,25 +23,44 @@ import asyncio
 import enum
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
 
 
-class _Owner(enum.Enum):
+class Owner(enum.Enum):
+    """Who does what with a key that is held."""
+
     WRITING = enum.auto()
+    """Its own `create` is under way, and nobody has been told yet that it is stored."""
     WAITING = enum.auto()
+    """Nobody: the next flush may take it."""
     FLUSHING = enum.auto()
+    """A flush has taken it."""
 
 
-class _Entry:
-    __slots__ = ("key", "owner", "since_s")
+End = Literal["confirmed", "expired", "conflict", "shutdown"]
+"""How a key left: the primary has it; or it was given up, for one of the other reasons."""
+
+
+class Entry:
+    """A key that is held, or was. Who met it can ask, later on, what has become of it.
+
+    Attributes:
+        key: the key.
+        since_s: when it came, by the clock of the loop.
+        owner: who has it, while it is held.
+        end: how it left; `None` while it is held.
+    """
+
+    __slots__ = ("end", "key", "owner", "since_s")
 
     def __init__(self, key: PublicKey, since_s: float) -> None:
         self.key = key
         self.since_s = since_s
-        self.owner = _Owner.WRITING
+        self.end: End | None = None
+        self.owner = Owner.WRITING
 
 
 class PendingWrites:
@@ -56,8 +75,8 @@ class PendingWrites:
 
     def __init__(self, *, entries_max: int | None = None) -> None:
         self.entries_max = entries_max
-        self._entries: dict[str, _Entry] = {}  # In the order in which a flush takes them.
-        self._by_age: dict[str, _Entry] = {}  # The same, in the order in which they came.
+        self._entries: dict[str, Entry] = {}  # In the order in which a flush takes them.
+        self._by_age: dict[str, Entry] = {}  # The same, in the order in which they came.
         self._writing = 0
         self._gone: dict[str, asyncio.Future[None]] = {}
 
@@ -77,10 +96,9 @@ class PendingWrites:
         entry = self._entries.get(key_id)
         return entry.key if entry is not None else None
 
-    def is_writing(self, key_id: str) -> bool:
-        """Whether a key's own `create` is under way."""
-        entry = self._entries.get(key_id)
-        return entry is not None and entry.owner is _Owner.WRITING
+    def entry(self, key_id: str) -> Entry | None:
+        """Return what is held under this id, or `None`."""
+        return self._entries.get(key_id)
 
     def keys(self) -> list[PublicKey]:
         """Every key held, in the order in which a flush takes them. Some may have expired."""
@@ -93,7 +111,7 @@ class PendingWrites:
     def oldest_since_s(self) -> float | None:
         """When the oldest key that a flush owes entered, or `None` if nothing waits."""
         # Only those that are being written just now can stand before it.
-        owed = (e.since_s for e in self._by_age.values() if e.owner is not _Owner.WRITING)
+        owed = (e.since_s for e in self._by_age.values() if e.owner is not Owner.WRITING)
         return next(owed, None)
 
     def reserve(self, key: PublicKey, now_s: float) -> bool:
@@ -104,7 +122,7 @@ class PendingWrites:
         """
         if key.id in self._entries or self.is_full():
             return False
-        self._entries[key.id] = self._by_age[key.id] = _Entry(key, now_s)
+        self._entries[key.id] = self._by_age[key.id] = Entry(key, now_s)
         self._writing += 1
         return True
 
@@ -115,8 +133,8 @@ class PendingWrites:
         there is room again. Does nothing if the key is held already.
         """
         if key.id not in self._entries:
-            self._entries[key.id] = self._by_age[key.id] = entry = _Entry(key, now_s)
-            entry.owner = _Owner.WAITING
+            self._entries[key.id] = self._by_age[key.id] = entry = Entry(key, now_s)
+            entry.owner = Owner.WAITING
 
     def is_full(self) -> bool:
         """Whether the bound is reached."""
@@ -133,30 +151,34 @@ class PendingWrites:
             entry = self._entries.get(key_id)
             if entry is None:
                 continue
-            if entry.owner is _Owner.WRITING:
+            if entry.owner is Owner.WRITING:
                 self._writing -= 1
-            entry.owner = _Owner.WAITING
+            entry.owner = Owner.WAITING
             if to_back:
                 self._entries[key_id] = self._entries.pop(key_id)
 
-    def claim(self, limit: int) -> list[PublicKey]:
-        """Hand the next waiting keys to a flush, which must remove or release each."""
+    def claim(self, limit: int, now: datetime) -> list[PublicKey]:
+        """Hand the next waiting keys to a flush, which must remove or release each.
+
+        Expired ones are passed over, and left to `remove_expired`.
+        """
         claimed: list[PublicKey] = []
         for entry in self._entries.values():
             if len(claimed) >= limit:
                 break
-            if entry.owner is _Owner.WAITING:
-                entry.owner = _Owner.FLUSHING
+            if entry.owner is Owner.WAITING and not entry.key.has_expired(now):
+                entry.owner = Owner.FLUSHING
                 claimed.append(entry.key)
         return claimed
 
-    def remove(self, key_id: str) -> bool:
+    def remove(self, key_id: str, end: End = "confirmed") -> bool:
         """Let a key go: the primary has it, or will never take it. True if it was here."""
         entry = self._entries.pop(key_id, None)
         if entry is None:
             return False
+        entry.end = end
         del self._by_age[key_id]
-        if entry.owner is _Owner.WRITING:
+        if entry.owner is Owner.WRITING:
             self._writing -= 1
         if key_id in self._gone:
             self._gone.pop(key_id).set_result(None)
@@ -176,9 +198,9 @@ class PendingWrites:
     def remove_if_expired(self, key_id: str, now: datetime) -> bool:
         """Let go of the key under this id if it waits and has expired. True if it was let go."""
         entry = self._entries.get(key_id)
-        if entry is None or entry.owner is not _Owner.WAITING or not entry.key.has_expired(now):
+        if entry is None or entry.owner is not Owner.WAITING or not entry.key.has_expired(now):
             return False
-        return self.remove(key_id)
+        return self.remove(key_id, "expired")
 
     def remove_expired(self, now: datetime) -> list[PublicKey]:
         """Let go of every expired key that waits, and return them.
@@ -188,8 +210,8 @@ class PendingWrites:
         expired = [
             entry.key
             for entry in self._entries.values()
-            if entry.owner is _Owner.WAITING and entry.key.has_expired(now)
+            if entry.owner is Owner.WAITING and entry.key.has_expired(now)
         ]
         for key in expired:
-            self.remove(key.id)
+            self.remove(key.id, "expired")
         return expired

@@ -202,11 +202,11 @@ class Reconciler:
         sending = None
         async with self._flushing:
             self._custody.drop_expired()
-            batch = self._pending.claim(self._batch_max)
+            batch = self._custody.claim(self._batch_max)
             try:
                 answer = await self._send(batch) if batch else None
                 while answer is not None:
-                    following = self._pending.claim(self._batch_max)
+                    following = self._custody.claim(self._batch_max)
                     sending = asyncio.create_task(self._send(following)) if following else None
                     if sending is not None:
                         # Let it start: its task, and the task that the call may have of its own.

@@ -28,28 +28,28 @@ def test_a_key_that_is_being_written_is_not_flushed() -> None:
     """A flush claims only what waits, so it never repeats a write that is on its way."""
     pending = PendingWrites()
     pending.reserve(make_key("a"), 0.0)
-    assert pending.claim(10) == []
+    assert pending.claim(10, EPOCH) == []
     assert (len(pending), pending.writing) == (0, 1)
     pending.release(["a"])
-    assert ids(pending.claim(10)) == ["a"]
+    assert ids(pending.claim(10, EPOCH)) == ["a"]
     assert (len(pending), pending.writing) == (1, 0)
 
 
 def test_two_flushes_never_claim_the_same_key() -> None:
     """What one flush owns, the next passes over until it is given back."""
     pending = waiting("a", "b")
-    assert ids(pending.claim(1)) == ["a"]
-    assert ids(pending.claim(10)) == ["b"]
-    assert pending.claim(10) == []
+    assert ids(pending.claim(1, EPOCH)) == ["a"]
+    assert ids(pending.claim(10, EPOCH)) == ["b"]
+    assert pending.claim(10, EPOCH) == []
     pending.release(["a", "b"])
-    assert ids(pending.claim(10)) == ["a", "b"]
+    assert ids(pending.claim(10, EPOCH)) == ["a", "b"]
 
 
 def test_only_removal_ends_it() -> None:
     """A key stays pending through any number of failed flushes, and leaves once."""
     pending = waiting("a")
     for _ in range(5):
-        pending.claim(10)
+        pending.claim(10, EPOCH)
         pending.release(["a"])
     assert "a" in pending
     assert pending.remove("a")
@@ -92,9 +92,9 @@ def test_the_same_key_is_held_once() -> None:
 def test_a_key_sent_to_the_back_lets_the_others_go_first() -> None:
     """One key that can never be written delays nobody."""
     pending = waiting("poison", "b", "c")
-    assert ids(pending.claim(1)) == ["poison"]
+    assert ids(pending.claim(1, EPOCH)) == ["poison"]
     pending.release(["poison"], to_back=True)
-    assert ids(pending.claim(10)) == ["b", "c", "poison"]
+    assert ids(pending.claim(10, EPOCH)) == ["b", "c", "poison"]
 
 
 def test_the_oldest_age_ignores_keys_still_being_written() -> None:
