@@ -172,7 +172,7 @@ class Custody:
         """Take note that the primary has these keys, and put those into the cache that it lacks.
 
         What the cache already holds under an id is never overwritten: ids are bound for good, so
-        it is either the same key or a conflict to report.
+        it is either the same key or a conflict to report, after which memory has neither.
 
         Args:
             keys: as the primary returned them.
@@ -191,6 +191,10 @@ class Custody:
                 continue
             except KeyConflictError:
                 self._observe(ConflictSeen(key_id=key.id))
+                # A copy of a key that its maker was refused; or this is older news than memory has.
+                # Neither is served before the primary was asked again. What waits, a flush settles.
+                if key.id not in self._pending:
+                    self._cache.discard(key.id)
         for key in keys:
             self.absent.forget(key.id)
             held = self._pending.get(key.id)
@@ -224,9 +228,13 @@ class Custody:
         self._observe(PendingDropped(key_id=key_id, reason=reason))
 
     def owes(self, key_id: str) -> bool:
-        """Whether an unexpired key waits to be written under this id, or is being written."""
-        held = self._pending.get(key_id)
-        return held is not None and not held.has_expired(self._now())
+        """Whether a key waits under this id that is valid, and that no `create` still writes."""
+        entry = self._pending.entry(key_id)
+        return (
+            entry is not None
+            and entry.owner is not Owner.WRITING
+            and not entry.key.has_expired(self._now())
+        )
 
     def free(self, key_id: str) -> None:
         """Make way for a key under this id: let go of an expired one that waits, and of a no."""

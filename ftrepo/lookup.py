@@ -180,11 +180,11 @@ class Lookup:
                 found = await self._peers.find(key_id, asked_s=asked_s)
                 if found is not None:
                     return found
-        if error is None and self._custody.owes(key_id):
-            raise KeyUnavailableError(
-                f"key {key_id!r} waits to be written, and memory may serve it no longer",
-                retry_after_s=self._guarded.retry_after_s(),
-            )
+            elif self._custody.owes(key_id):
+                raise KeyUnavailableError(
+                    f"key {key_id!r} waits to be written, and memory may serve it no longer",
+                    retry_after_s=self._guarded.retry_after_s(),
+                )
         if error is None:
             raise KeyNotFoundError(f"no store has an unexpired key {key_id!r}")
         raise KeyUnavailableError(

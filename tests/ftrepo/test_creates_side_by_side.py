@@ -220,3 +220,27 @@ def test_a_key_that_waits_is_never_unknown() -> None:
                 await repo.get("a")
 
     run_laboratory(story, [refuse(1.0, 5.0)])
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_copy_of_what_the_primary_refused_its_maker_is_forgotten(waits: bool) -> None:
+    """The primary's key is the one that is kept; what waits here, a flush finds out about."""
+
+    async def story(lab: Laboratory) -> None:
+        copy, right = make_key("a", material="another's"), make_key("a")
+        policy = Policy(
+            read_policy="cache-first", breaker=False, flush_interval_s=1000.0, refresh_interval_s=9.0
+        )
+        async with lab.repository(policy) as repo:
+            repo.cache.put(copy)
+            await lab.until(1.0)
+            if waits:
+                assert await repo.create(copy) is Durability.MEMORY
+            lab.primary.commit(right)
+            await lab.until(10.0)
+            assert repo.at_hand("a") == (copy if waits else None)
+            if waits:
+                await repo.flush()
+            assert (await repo.get("a")).same_material(right)
+
+    run_laboratory(story, [refuse(0.1, 4.0)])

@@ -173,8 +173,13 @@ class TestCreate:
 
         run_laboratory(story, [refuse(1.0, 9.0)])
 
-    def test_a_cancelled_create_ends_in_every_store_or_none(self) -> None:
-        """Nobody was told that it is stored; but it may be, so it is flushed all the same."""
+    @pytest.mark.parametrize("mode", [OutageMode.HANG, OutageMode.FULL_POOL])
+    def test_a_cancelled_create_ends_in_every_store_or_none(self, mode: OutageMode) -> None:
+        """Nobody was told that it is stored; but it may be, so it is flushed all the same.
+
+        What reached a server that hangs is written there when it wakes; what waited for a
+        connection never was sent.
+        """
 
         async def story(lab: Laboratory) -> None:
             async with lab.repository() as repo:
@@ -189,9 +194,9 @@ class TestCreate:
                 await lab.until(30.0)
                 assert "a" in lab.primary
                 assert "a" in repo.cache
-                assert len(repo.pending) == 0
+                assert (len(repo.pending), repo.pending.writing) == (0, 0)
 
-        run_laboratory(story, [hang(1.0, 9.0)])
+        run_laboratory(story, [Outage(1.0, 9.0, mode)])
 
 
 class TestGet:
@@ -541,6 +546,23 @@ class TestRecovery:
 
         run_laboratory(story, [hang(1.0, 100.0)])
 
+    def test_a_key_that_is_found_in_the_primary_may_be_evicted(self) -> None:
+        """It waited, and its write had arrived: memory need not keep it any longer than others."""
+        policy = Policy(cache_entries_max=1, flush_interval_s=1000.0, refresh_interval_s=None)
+
+        async def story(lab: Laboratory) -> None:
+            async with lab.repository(policy) as repo:
+                await lab.until(2.0)
+                assert await repo.create(make_key("a")) is Durability.MEMORY
+                lab.primary.commit(make_key("a"))
+                await lab.until(4.0)
+                assert await repo.get("a") == make_key("a")
+                assert not repo.pending
+                await repo.create(make_key("b"))
+                assert ("a" in repo.cache, "b" in repo.cache) == (False, True)
+
+        run_laboratory(story, [refuse(1.0, 3.0)])
+
     def test_recovers_without_traffic_and_in_order(self) -> None:
         """Within one open time: closed, pending flushed, expired deleted, cache refreshed."""
 
@@ -756,14 +778,14 @@ def test_an_observer_that_fails_harms_nobody() -> None:
 
 
 def test_cache_and_primary_that_disagree_are_reported() -> None:
-    """The primary's key is returned, and memory is not overwritten."""
+    """The primary's key is returned; memory's is not overwritten, and not served any more."""
 
     async def story(lab: Laboratory) -> None:
         async with lab.repository() as repo:
             repo.cache.put(make_key("id", material="cached"))
             lab.primary.commit(make_key("id", material="primary"))
             assert await repo.get("id") == make_key("id", material="primary")
-            assert repo.cache.lookup("id") == make_key("id", material="cached")
+            assert repo.cache.lookup("id") is None
             assert [event.key_id for event in lab.seen(ConflictSeen)] == ["id"]
 
     run_laboratory(story)
