@@ -353,9 +353,9 @@ class Custody:
         self._journal.drop(key_id)
 
     def _discard(self, key: PublicKey) -> None:
-        """Forget a key in memory, but no other one under its id."""
+        """Forget a key in memory, but no other valid one under its id."""
         held = self._cache.lookup(key.id)
-        if held is not None and held.same_material(key):
+        if held is None or held.same_material(key):
             self._cache.discard(key.id)
 
     def _discard_unless_confirmed(self, key: PublicKey, place: Place) -> None:

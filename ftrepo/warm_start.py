@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from ftrepo.errors import JournalError
@@ -11,6 +12,7 @@ from ftrepo.events import Event, SnapshotFailed, SnapshotLoaded
 
 if TYPE_CHECKING:
     from ftrepo.interface import Clock, Snapshot
+    from ftrepo.keys import PublicKey
     from ftrepo.memory import InMemoryRepository
     from ftrepo.policy import Policy
 
@@ -41,6 +43,9 @@ class WarmStart:
         self._snapshot = None if policy.snapshot_interval_s is None else snapshot
         self._interval_s = policy.snapshot_interval_s or 0.0
         self._timeout_s = policy.snapshot_timeout_s
+        self._staleness_max = (
+            None if policy.max_staleness_s is None else timedelta(seconds=policy.max_staleness_s)
+        )
         self._cache = cache
         self._now = now
         self._observe = observe
@@ -75,10 +80,23 @@ class WarmStart:
         self.learnt.clear()
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._snapshot.save(self._cache.valid_keys(), self._now())
+                await self._snapshot.save(*self._worth_saving())
         except (JournalError, TimeoutError) as error:
             self.learnt.set()
             self._failed("save", error)
+
+    def _worth_saving(self) -> tuple[list[PublicKey], datetime]:
+        """The keys of memory, and a moment at which the primary had confirmed every one of them.
+
+        A snapshot has one time for all its keys. Where that matters it is the oldest of theirs, so
+        that a restart in an outage makes no key younger; what is too old to be served stays out.
+        """
+        keys, now = self._cache.valid_keys(), self._now()
+        if self._staleness_max is None:
+            return keys, now
+        confirmed = {key.id: self._cache.confirmed_at(key.id) or key.created for key in keys}
+        keys = [key for key in keys if now - confirmed[key.id] <= self._staleness_max]
+        return keys, min((confirmed[key.id] for key in keys), default=now)
 
     async def save_forever(self) -> None:
         """Write the snapshot within an interval of whatever memory learns."""

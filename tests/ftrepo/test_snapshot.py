@@ -265,6 +265,30 @@ def test_a_recalled_key_is_as_stale_as_the_snapshot() -> None:
     run_laboratory(story, [refuse(100.0, 1e4)])
 
 
+@pytest.mark.parametrize(("at_s", "outcome"), [(20.0, "a"), (40.0, None)])
+def test_a_restart_in_an_outage_makes_no_key_younger(at_s: float, outcome: str | None) -> None:
+    """A snapshot that is written in it is as old as what the primary had confirmed before."""
+
+    async def story(lab: Laboratory) -> None:
+        disk, policy = SimulatedDisk(), Policy(max_staleness_s=30.0, refresh_interval_s=None)
+        first = repository(lab, disk, policy)
+        lab.primary.commit(make_key("a"))
+        await first.__aenter__()
+        await lab.until(18.0)
+        await first.__aexit__(None, None, None)
+        second = repository(lab, disk, policy)
+        await second.__aenter__()
+        await lab.until(at_s)
+        if outcome is None:
+            with pytest.raises(KeyUnavailableError):
+                await second.get("a")
+        else:
+            assert (await second.get("a")).id == outcome
+        second.kill()
+
+    run_laboratory(story, [refuse(1.0, 1e4)])
+
+
 def test_a_disk_that_hangs_or_is_full_stops_nothing() -> None:
     """The start waits for its time-out; a failed write is told, and tried again."""
 
