@@ -22,7 +22,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup review test lint format types notebooks conformance crash drill faults lab bench constraints clean
+.PHONY: help setup review test lint format types notebooks conformance mutants crash drill faults lab bench constraints clean
 
 help: ## Print this list
 	@echo "ftrepo: everyday commands. The first one to need it makes $(VENV)."
@@ -87,6 +87,9 @@ notebooks: $(STAMP) ## Run every notebook in full, with its assertions
 
 conformance: $(STAMP) $(PEERS_STAMP) ## Hold our breaker and eight others to the same checks, and print the table (WHY=1 says what failed)
 	@PYTHONPATH=$(PEERS_DIR) $(PY) -m tests.conformance $(if $(WHY),--why)
+
+mutants: $(STAMP) ## Put faults into ftrepo, one at a time, and print what catches each (ONLY="name name", SEEDS=1000)
+	@$(PY) -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) --workers $(JOBS)
 
 crash: $(STAMP) ## Kill a service with kill -9, 50 times, and look for every key that it had acknowledged
 	@$(PY) -m benchmarks.journal_crash

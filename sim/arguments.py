@@ -201,8 +201,16 @@ def warn_of_many_requests(scenario: Scenario, options: argparse.Namespace, *, ru
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on standard error, if that is a terminal."""
+def progress_bar(
+    what: str, *, units: str = "runs", speed: bool = False
+) -> Iterator[Callable[[int, int | None], None] | None]:
+    """A progress bar on standard error, if that is a terminal.
+
+    Args:
+        what: is done.
+        units: of what is counted.
+        speed: whether it says how many there are a second.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -219,7 +227,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
         "{task.description}",
         BarColumn(),
         MofNCompleteColumn(),
-        "runs",
+        units,
+        *([_speed_column()] if speed else []),
         TimeElapsedColumn(),
         "left:",
         TimeRemainingColumn(),
@@ -227,6 +236,17 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _speed_column() -> Any:
+    from rich.progress import ProgressColumn, Task  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    class PerSecond(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
+
+    return PerSecond()
 
 
 def add_store(output: Any) -> None:

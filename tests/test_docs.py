@@ -92,3 +92,12 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
     missing = [t for t in targets if "://" not in t and not (DOCS / t).exists()]
     assert not missing
+
+
+def test_the_table_of_invariants_is_that_of_the_search() -> None:
+    """Each stands on the page of the search, with what it says, and no other does."""
+    from sim.explore.invariants import INVARIANTS
+
+    text = (DOCS / "exploration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z_]+) \| (.+) \|$", text, re.MULTILINE)
+    assert rows[1:] == [(each.name, each.says) for each in INVARIANTS]

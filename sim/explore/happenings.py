@@ -182,6 +182,28 @@ class Stores:
     """Committed to the journal; empty without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A process could not start, and said so by a documented error; the next one follows."""
+
+    at_s: float
+    instance: int
+    process: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """Something failed that nobody was told of, or the play itself came to no end: a defect.
+
+    An error of a background task, one that nobody awaited, one that left the context manager, a
+    deadlock, a livelock.
+    """
+
+    at_s: float
+    what: str
+
+
 Happening = (
     Asked
     | Told
@@ -196,6 +218,8 @@ Happening = (
     | ClockStepped
     | Observed
     | Stores
+    | StartFailed
+    | Broke
 )
 
 

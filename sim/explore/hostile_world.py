@@ -47,8 +47,9 @@ class DiskFaultKind(Enum):
 class KeySpec:
     """A key that may be created, by its place in `HostileWorld.keys`.
 
-    Its `created` is the moment of the operation by the clock of that instance, or the beginning of
-    the world, and its `expires` is `lifetime_s` after the beginning of the world.
+    Its `created` is the moment of the first operation with it by the clock of that instance, or the
+    beginning of the world if that is not before its `expires`; whoever comes next creates the same
+    key, times included.
     """
 
     expires_s: float = field(metadata=about("When it expires, by the clock of the world.", above=0))
@@ -56,9 +57,18 @@ class KeySpec:
         default=None,
         metadata=about("The place of an earlier key whose id this one takes: a conflict.", least=0),
     )
+    same_material: bool = field(
+        default=False,
+        metadata=about(
+            "Whether it takes the material of that key as well: it is the same key then, with "
+            "other times, and there is no conflict."
+        ),
+    )
 
     def __post_init__(self) -> None:
         check(self)
+        if self.same_material and self.same_id_as is None:
+            raise InputError("same_material needs same_id_as: the key whose material it is")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,13 @@ class Operation:
         default=0,
         metadata=about("And so many turns of the loop later: reaches every await.", least=0),
     )
+    cancel_at_answer: bool = field(
+        default=False,
+        metadata=about(
+            "Whether the turns are counted from the next moment at which a call of that instance "
+            "to the primary ends: reaches what follows an answer. If none ends, nobody cancels."
+        ),
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -94,6 +111,13 @@ class Restart:
     after_turns: int = field(
         default=0,
         metadata=about("And so many turns of the loop later: reaches every await.", least=0),
+    )
+    at_answer: bool = field(
+        default=False,
+        metadata=about(
+            "Whether the turns are counted from the next moment at which a call of that instance "
+            "to the primary ends. If none ends, neither does the instance."
+        ),
     )
     away_s: float = field(default=1.0, metadata=about("How long until the next starts.", least=0))
 
@@ -147,6 +171,32 @@ class HostileWorld:
         metadata=about("How far each instance's clock is ahead as the world begins; rest: 0."),
     )
     primary: PrimarySettings = field(default_factory=PrimarySettings)
+    cancels_at_once: bool = field(
+        default=False,
+        metadata=about(
+            "Whether the primary's store says so of itself, as that of `ftrepo.postgres` does; "
+            "only if `primary.driver_honours_cancellation`."
+        ),
+    )
+    duplicate_share: float = field(
+        default=0.0,
+        metadata=about(
+            "The share of the writes that are carried out a second time: a proxy's retry.",
+            least=0,
+            most=1,
+        ),
+    )
+    duplicate_after_max_s: float = field(
+        default=1.0, metadata=about("How much later, at most; evenly between 0 and this.", least=0)
+    )
+    read_reply_s: float = field(
+        default=0.0,
+        metadata=about(
+            "How long the answer to a read is on its way, after the server has read: it tells what "
+            "was true then.",
+            least=0,
+        ),
+    )
     keys: tuple[KeySpec, ...] = ()
     operations: tuple[Operation, ...] = ()
     outages: tuple[Outage, ...] = ()

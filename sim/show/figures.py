@@ -14,6 +14,11 @@ from sim.run import Result
 from sim.show.figure_availability import availability_by_policy, availability_over_time
 from sim.show.figure_breaker import breaker_over_time, breaker_trade, window_trade
 from sim.show.figure_designs import failures_by_cause, what_designs_give_up
+from sim.show.figure_exploration import (
+    growth_of_coverage,
+    reached_in_outages,
+    situations_reached,
+)
 from sim.show.figure_growth import cache_by_fleet, cache_growth, pending_depth
 from sim.show.figure_heat_map import sweep_heat_map
 from sim.show.figure_lag import lag_by_setting, oldest_pending_age, sync_lag_distribution
@@ -87,13 +92,16 @@ __all__ = [
     "failures_by_cause",
     "figures_of_comparison",
     "figures_of_run",
+    "growth_of_coverage",
     "lag_by_setting",
     "load_by_callers",
     "oldest_pending_age",
     "pending_depth",
+    "reached_in_outages",
     "recovery_by_remedy",
     "retry_amplification",
     "simulation_against_reality",
+    "situations_reached",
     "storm_over_time",
     "sweep_curve",
     "sweep_heat_map",

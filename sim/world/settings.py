@@ -108,7 +108,7 @@ def from_table(cls: type[T], table: object, where: str = "") -> T:
     if not isinstance(table, Mapping):
         raise InputError(f"{where or 'the top'} must be a table, not {table!r}")
     wanted: dict[str, Field[Any]] = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]
-    kind = getattr(cls, "kind", None)
+    kind = _tag(cls)
     hints = get_type_hints(cls)
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -154,7 +154,7 @@ def as_table(settings: Any) -> dict[str, Any]:
     is asked instead.
     """
     table: dict[str, Any] = {}
-    if hasattr(type(settings), "kind"):
+    if _tag(type(settings)) is not None:
         table["kind"] = settings.kind
     for each in fields(settings):
         table[each.name] = _plain(getattr(settings, each.name))
@@ -235,7 +235,7 @@ def _convert_plain(hint: Any, value: object, where: str) -> Any:
 
 
 def _convert_union(members: tuple[Any, ...], value: object, where: str) -> Any:
-    kinds = {each.kind: each for each in members if hasattr(each, "kind")}
+    kinds = {tag: each for each in members if (tag := _tag(each)) is not None}
     if kinds:
         if isinstance(value, members):
             return value
@@ -262,6 +262,12 @@ def _convert_tuple(members: tuple[Any, ...], value: object, where: str) -> Any:
         raise _wrong(where, f"a list of {len(members)}", value)
     pairs = enumerate(zip(members, value, strict=True))
     return tuple(_convert(hint, item, f"{where}[{at}]") for at, (hint, item) in pairs)
+
+
+def _tag(cls: Any) -> str | None:
+    """What tells a class from others of its union; a field that is called `kind` is none."""
+    kind = getattr(cls, "kind", None)
+    return kind if isinstance(kind, str) else None
 
 
 def _require_kind(value: object, kinds: Mapping[str, type[T]], where: str) -> type[T]:

@@ -229,7 +229,10 @@ def test_a_copy_of_what_the_primary_refused_its_maker_is_forgotten(waits: bool) 
     async def story(lab: Laboratory) -> None:
         copy, right = make_key("a", material="another's"), make_key("a")
         policy = Policy(
-            read_policy="cache-first", breaker=False, flush_interval_s=1000.0, refresh_interval_s=9.0
+            read_policy="cache-first",
+            breaker=False,
+            flush_interval_s=1000.0,
+            refresh_interval_s=9.0,
         )
         async with lab.repository(policy) as repo:
             repo.cache.put(copy)

@@ -57,6 +57,31 @@ def test_batches_follow_each_other() -> None:
     assert sent == [[k.id for k in KEYS[at : at + 3]] for at in (0, 3, 6, 9)]
 
 
+def test_flushes_follow_each_other() -> None:
+    """Three who flush at once, and each key goes once, in batches of which none overlap."""
+    sent: list[str] = []
+
+    async def story(lab: Laboratory) -> None:
+        repo = await outage_over(lab)
+        store, under_way, together = lab.primary.create_many, 0, 0
+
+        async def create_many(keys: Sequence[PublicKey]) -> Collection[str]:
+            nonlocal under_way, together
+            under_way += 1
+            together = max(together, under_way)
+            sent.extend(key.id for key in keys)
+            result = await store(keys)
+            under_way -= 1
+            return result
+
+        lab.primary.create_many = create_many  # type: ignore[method-assign]
+        assert await asyncio.gather(*(repo.flush() for _ in range(3))) == [len(KEYS), 0, 0]
+        assert together == 1
+
+    run_laboratory(story, [refuse(1.0, 10.0)])
+    assert sent == [key.id for key in KEYS]
+
+
 def test_the_books_are_kept_while_the_primary_works() -> None:
     """As a batch reaches the primary the one before is still in the books; soon it is not."""
     waiting: list[tuple[int, int]] = []

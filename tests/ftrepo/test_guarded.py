@@ -7,9 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ftrepo.errors import KeyNotFoundError, PrimaryRejectedError, PrimaryUnavailableError
+from ftrepo.errors import (
+    KeyNotFoundError,
+    PrimaryNotAskedError,
+    PrimaryRejectedError,
+    PrimaryUnavailableError,
+)
 from ftrepo.guarded import GuardedPrimary
-from ftrepo.resilience import BreakerSettings, CircuitBreaker
+from ftrepo.resilience import BreakerSettings, CallBudget, CircuitBreaker
 from sim.loop import VirtualTimeLoop, run_virtual
 
 Story = Callable[[GuardedPrimary], Awaitable[None]]
@@ -90,6 +95,54 @@ def test_a_cancelled_caller_is_cancelled(play: Callable[[Story], list[object]]) 
         assert guarded.breaker.consecutive_failures == 0
 
     assert not play(story)
+
+
+def test_a_cancellation_is_no_success(play: Callable[[Story], list[object]]) -> None:
+    """Of a call that its caller gave up the breaker learns nothing: failures stay in a row."""
+
+    async def failing() -> None:
+        raise OSError
+
+    async def story(guarded: GuardedPrimary) -> None:
+        assert guarded.breaker is not None
+        with pytest.raises(PrimaryUnavailableError):
+            await guarded.call("x", failing, timeout_s=0.5)
+        call = asyncio.create_task(guarded.call("x", lambda: sleeper(9.0), timeout_s=5.0))
+        await asyncio.sleep(1.0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert guarded.breaker.consecutive_failures == 1
+        assert guarded.breaker.counts.neither == 1
+        assert guarded.breaker.counts.successes == 0
+
+    assert len(play(story)) == 1
+
+
+def test_a_call_that_the_budget_refuses_holds_no_place() -> None:
+    """A probe that may not be made leaves its place in the breaker to the next one."""
+
+    async def failing() -> None:
+        raise OSError
+
+    async def main(_: VirtualTimeLoop) -> None:
+        settings = BreakerSettings(
+            failure_threshold=1, open_s=1.0, half_open_max_calls=1, probe_timeout_s=1000.0
+        )
+        guarded = GuardedPrimary(
+            calls_in_flight_max=2,
+            observe=lambda _: None,
+            breaker=CircuitBreaker(settings),
+            budget=CallBudget(rate_per_s=0.1, burst=1),
+        )
+        with pytest.raises(PrimaryUnavailableError):
+            await guarded.call("x", failing, timeout_s=0.5)
+        await asyncio.sleep(2.0)  # The breaker admits a probe, and there is a fifth of a token.
+        with pytest.raises(PrimaryNotAskedError, match="held back"):
+            await guarded.call("x", lambda: sleeper(0.1), timeout_s=0.5, probe=True)
+        await asyncio.sleep(8.0)
+        assert await guarded.call("x", lambda: sleeper(0.1), timeout_s=0.5, probe=True) == "done"
+
+    run_virtual(main)
 
 
 def test_a_caller_cancelled_at_the_deadline_is_cancelled(

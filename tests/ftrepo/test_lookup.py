@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Literal
 
 import pytest
 
 from ftrepo.errors import KeyNotFoundError, KeyUnavailableError
 from ftrepo.events import CacheMiss, PrimaryFailed, ServedFromMemory
+from ftrepo.fault_tolerant import FaultTolerantRepository
 from ftrepo.interface import Durability
 from ftrepo.keys import PublicKey
 from ftrepo.policy import Policy
@@ -373,3 +375,24 @@ def test_a_closed_repository_makes_no_call() -> None:
         assert asked(lab) == calls
 
     run_laboratory(story, [hang(1.0, 20.0)])
+
+
+@pytest.mark.parametrize("read_policy", ["primary-first", "cache-first", "primary-only"])
+def test_a_key_that_the_primary_takes_for_valid_may_have_expired(
+    read_policy: Literal["primary-first", "cache-first", "primary-only"],
+) -> None:
+    """Where the clocks differ, an instance goes by its own."""
+
+    async def story(lab: Laboratory) -> None:
+        lab.primary.commit(make_key("a", lifetime_s=60.0))
+        repo = FaultTolerantRepository(
+            lab.primary,
+            Policy(read_policy=read_policy),
+            now=lambda: lab.now() + timedelta(seconds=60),
+            observers=[],
+        )
+        async with repo:
+            with pytest.raises(KeyNotFoundError):
+                await repo.get("a")
+
+    run_laboratory(story)
