@@ -151,15 +151,20 @@ def _sources(record: Record, get: Request) -> Iterator[tuple[Request, PublicKey]
 
 
 def _is_settled(record: Record, key: PublicKey, get: Request) -> bool:
-    """Whether a key was more than on its way: memory shows it before its `create` has ended.
+    """Whether a key was more than on its way here: memory shows it before its `create` has ended.
 
     If that is refused or given up, and there is no room for the key to wait, it is gone again.
     """
-    return any(record.stays_of(key, 0, get.asked_at)) or any(
-        create.process == get.process
-        and create.told_at < get.asked_at
-        and acknowledged.id == key.id
-        for create, _, acknowledged in record.acknowledged()
+    creates = [
+        each
+        for each in record.requests
+        if each.process == get.process
+        and each.asked.kind is OperationKind.CREATE
+        and each.asked.key_id == key.id
+        and each.asked_at < get.asked_at
+    ]
+    return not creates or any(
+        each.outcome is Outcome.ACKNOWLEDGED and each.told_at < get.asked_at for each in creates
     )
 
 

@@ -90,7 +90,15 @@ def may_be_refused(record: Record, request: Request) -> bool:
     """
     policy, failed = record.policy, 0
     calls = [each for each in record.calls[request.process] if each.began.at_s <= request.told_s]
-    if len(calls) >= policy.calls_in_flight_max:
+    # Who was asked at the same time may hold a place before its call begins, or without making one.
+    beside = sum(
+        each.process == request.process
+        and each.asked.at_s <= request.told_s
+        and each.told_s >= request.asked.at_s
+        for each in record.requests
+        if each is not request
+    )
+    if len(calls) + beside >= policy.calls_in_flight_max:
         return True
     needed = _failures_to_trip(policy)
     for call in calls:
