@@ -9,7 +9,6 @@ Times are seconds since the world began, by the world's own clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -270,8 +269,3 @@ class Violation:
     said: str
     key_id: str | None = None
     instance: int | None = None
-
-
-def first_of(violations: Iterable[Violation]) -> Violation | None:
-    """The violation that was seen first; `None` if there is none."""
-    return min(violations, key=lambda each: each.at_s, default=None)

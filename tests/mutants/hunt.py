@@ -63,8 +63,8 @@ class Caught:
 
     @property
     def is_missed_by_exploration(self) -> bool:
-        """Whether worlds could show it, and none did."""
-        return self.mutant.is_explored and self.sight is None
+        """Whether worlds could show it, some were played, and none did."""
+        return self.mutant.is_explored and self.seeds > 0 and self.sight is None
 
 
 def hunt(

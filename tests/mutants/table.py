@@ -49,9 +49,7 @@ def verdict(
         explored: whether worlds were played at all.
     """
     by_nothing = [each.mutant.name for each in caught if not each.is_caught]
-    by_no_world = [
-        each.mutant.name for each in caught if explored and each.is_missed_by_exploration
-    ]
+    by_no_world = [each.mutant.name for each in caught if each.is_missed_by_exploration]
     by_no_test = [each.mutant.name for each in caught if each.test is None]
     within = sum(each.mutant.is_explored for each in caught)
     found = sum(each.sight is not None for each in caught)
@@ -78,7 +76,7 @@ def verdict(
 
 def _cells(each: Caught) -> tuple[str, str, str, str]:
     name = each.mutant.name + (f" ({each.mutant.hazard})" if each.mutant.hazard else "")
-    if each.mutant.unseen:
+    if not each.is_missed_by_exploration and each.sight is None:
         seeds, invariant = "", "–"
     elif each.sight is None:
         seeds, invariant = f"> {each.seeds}", "missed"

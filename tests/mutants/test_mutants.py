@@ -136,7 +136,8 @@ class TestVerdict:
 
     def test_without_exploration_nothing_is_said_about_it(self) -> None:
         """The tests alone can be asked, too."""
-        said, is_well = verdict([caught(test="t")], [], explored=False)
+        row = Caught(mutant=made(), sight=None, seeds=0, test="t")
+        said, is_well = verdict([row], [], explored=False)
         assert is_well
         assert "exploration" not in said
 
@@ -148,4 +149,6 @@ def test_the_table_has_a_row_for_each() -> None:
     assert len(lines) == 4
     assert lines[2] == "| a-fault | 7 | truth | t | It fails. |"
     assert lines[3].endswith("a \\| b. |")
+    unplayed = Caught(mutant=made(), sight=None, seeds=0, test="t")
+    assert as_markdown([unplayed]).splitlines()[2] == "| a-fault |  | – | t | It fails. |"
     assert as_json(rows[0])["world"] == {"seed": 6, "invariant": "truth", "said": "a | b"}
