@@ -130,9 +130,12 @@ def _explore(options: argparse.Namespace) -> int:
             f"--only {options.only}: the invariants are {', '.join(names_of_invariants())}"
         )
     if options.replay is not None:
-        if options.scenario or options.all:
-            raise InputError("--replay plays one file; it goes with neither SCENARIO nor --all")
         return _replay(options)
+    if options.json is not None:
+        # Before the search, not after it, for what cannot be written.
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        if options.json.is_dir():
+            raise InputError(f"--json {options.json}: a folder; give a file in it")
     done = _searched(options)
     screen = console()
     _print_plain(searched_text(done))
@@ -142,11 +145,11 @@ def _explore(options: argparse.Namespace) -> int:
     else:
         with progress_bar("shrinking", units="plays", speed=True) as progress:
             shrunk = smallest(done.found, progress=progress)
-        write_kept(path := options.keep / file_name(done.found), shrunk.kept)
+        path = options.keep / file_name(done.found)
         _print_found(screen, done.found, shrunk, path)
+        write_kept(path, shrunk.kept)
     if options.json:
         text = json.dumps(as_json(done, kept=str(path) if shrunk else None), indent=1)
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(text + "\n", encoding="utf-8")
         screen.print(f"figures as JSON in {options.json}", style="dim")
     screen.print(verdict_text(done), style="bold red" if done.found else "bold")
@@ -243,6 +246,19 @@ def _print_timelines(chronicle: Chronicle | None, violation: Violation) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    of_a_search = {
+        "SCENARIO": options.scenario,
+        "--all": options.all,
+        "--seeds": options.seeds,
+        "--from": options.first,
+        "--budget": options.budget,
+        "--policy": options.policy,
+        "--workers": options.workers,
+        "--json": options.json,
+    }
+    given = [name for name, value in of_a_search.items() if value]
+    if given:
+        raise InputError(f"--replay plays one file as it is; it goes without {', '.join(given)}")
     kept = read_kept(options.replay)
     verdict = judged_again(kept.case, only=options.only)
     screen = console()

@@ -41,8 +41,6 @@ class Ending:
             failure: why the play came to no end; empty if it came to one.
         """
         now_s = self.chronicler.now_s()
-        if failure:
-            self.chronicler.broke(failure)
         happenings = tuple(self.chronicler.happenings)
         return Chronicle(
             world=world,
@@ -55,6 +53,7 @@ class Ending:
             leftover_tasks=self.leftover_tasks,
             open_connections=self.open_connections,
             digest=digest_of(happenings),
+            failure=failure,
         )
 
 

@@ -101,7 +101,7 @@ class CallBegan:
     name: str
     """The method of the store."""
     key_ids: tuple[str, ...]
-    """What it writes; empty for what writes nothing."""
+    """What it writes, or the one it reads; empty for what concerns no key in particular."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,8 @@ class Started:
     at_s: float
     instance: int
     process: int
+    took_s: float = 0.0
+    """How long its start took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +191,15 @@ class StartFailed:
     instance: int
     process: int
     error: str
+    took_s: float = 0.0
+    """How long it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broke:
-    """Something failed that nobody was told of, or the play itself came to no end: a defect.
+    """Something failed that nobody was told of: a defect.
 
-    An error of a background task, one that nobody awaited, one that left the context manager, a
-    deadlock, a livelock.
+    An error of a background task, one that nobody awaited, one that left the context manager.
     """
 
     at_s: float
@@ -236,8 +239,9 @@ class Chronicle:
         rows: what the primary holds in the end, by id.
         leftover_tasks: of the repository, still running after every process was left in the end;
             with `open_connections`, what was leaked.
-        open_connections: connections that a call of the repository still held in the end.
+        open_connections: connections that a call of a process which has left still held in the end.
         digest: a SHA-256 over all happenings: equal if two plays were the same to the bit.
+        failure: why the play came to no end of its own; empty if it came to one.
     """
 
     world: HostileWorld
@@ -250,6 +254,7 @@ class Chronicle:
     leftover_tasks: tuple[str, ...]
     open_connections: int
     digest: str
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ class HostileInstance:
     Attributes:
         process: the present one; `None` while it is away.
         process_number: of the present process, or of the last one.
+        left: every process that left in order.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class HostileInstance:
         self.number = number
         self.process: Process | None = None
         self.process_number = -1
+        self.left: list[Process] = []
         self.disk = SimulatedDisk()
         self._full = 0
         self._at_answer: list[Callable[[], object]] = []
@@ -176,6 +178,7 @@ class HostileInstance:
     # The life of a process
 
     async def _start(self, process: Process) -> None:
+        began_s = self._loop.time()
         try:
             await process.repository.__aenter__()
         except JournalError as error:
@@ -189,12 +192,13 @@ class HostileInstance:
             # Ended in the very turn in which its start did: what that began is gone, too.
             process.repository.kill()
             return
+        now_s = self._loop.time()
         if not failure:
             process.is_ready = True
-            self._chronicler.note(Started(self._chronicler.now_s(), self.number, process.number))
+            self._chronicler.note(Started(now_s, self.number, process.number, now_s - began_s))
         else:
             self._chronicler.note(
-                StartFailed(self._chronicler.now_s(), self.number, process.number, failure)
+                StartFailed(now_s, self.number, process.number, failure, now_s - began_s)
             )
             self._ended(process, START_AGAIN_S)
 
@@ -220,6 +224,7 @@ class HostileInstance:
             self._chronicler.broke(f"leaving failed: {type(error).__name__}: {error}")
         if process.journal is not None and self.disk.holder is process.journal:
             self._chronicler.broke("the journal was left open by a process that has ended")
+        self.left.append(process)
         self._ended(process, away_s)
 
     def _ended(self, process: Process, away_s: float | None) -> None:

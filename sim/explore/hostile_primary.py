@@ -258,7 +258,7 @@ class NotedStore:
 
     async def get(self, key_id: str) -> PublicKey:
         """Return an unexpired key; see `PublicKeyRepository.get`."""
-        return await self._noted("get", self._primary.get(key_id))
+        return await self._noted("get", self._primary.get(key_id), (key_id,))
 
     async def list_valid(self, *, after: str | None, limit: int) -> Sequence[PublicKey]:
         """Return one page; see `PrimaryStore.list_valid`."""

@@ -148,6 +148,8 @@ class DiskFault:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.end_s <= self.start_s:
+            raise InputError(f"a disk fault must end after it begins at {self.start_s:g} s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +215,12 @@ class HostileWorld:
                         f"{name}[{at}].instance must be below instances = {self.instances}, "
                         f"not {each.instance}"
                     )
+        for at, spec in enumerate(self.keys):
+            if spec.same_id_as is not None and spec.same_id_as >= at:
+                raise InputError(
+                    f"keys[{at}].same_id_as must be the place of an earlier key, not "
+                    f"{spec.same_id_as}"
+                )
         for at, operation in enumerate(self.operations):
             needs = operation.kind not in (OperationKind.DELETE_EXPIRED, OperationKind.FLUSH)
             if needs != (operation.key is not None):

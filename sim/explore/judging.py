@@ -7,10 +7,12 @@ one named `COMPLETION`; so does a second play with another history (`DETERMINISM
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sim.explore import drawing, invariants, playing
 from sim.explore.happenings import Violation
+from sim.explore.processor_time import PROCESSOR_S_MAX
 from sim.world.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,24 +66,38 @@ def drawn(seed: int, *, within: Scenario | None = None, policy: Policy | None = 
     return Case(drawing.draw_world(seed, within=within, policy=chosen), chosen)
 
 
-def judge(case: Case, *, only: str | None = None, twice: bool = False) -> Verdict:
+def judge(
+    case: Case,
+    *,
+    only: str | None = None,
+    twice: bool = False,
+    processor_s_max: float = PROCESSOR_S_MAX,
+) -> Verdict:
     """Play a case and hold its history against the invariants.
 
     Args:
         case: what is played.
         only: the one invariant that counts; `None` for all.
         twice: whether it is played again, for `DETERMINISM`; that takes twice as long.
+        processor_s_max: how long a play may compute, in seconds.
     """
+    play = partial(playing.play, case.world, case.policy, processor_s_max=processor_s_max)
     try:
-        chronicle = playing.play(case.world, case.policy)
-        again = playing.play(case.world, case.policy) if twice else chronicle
+        chronicle = play()
+        again = play() if twice and not chronicle.failure else chronicle
     except InputError:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         broken = (Violation(invariant=COMPLETION, at_s=0.0, said=said),)
         return Verdict(chronicle=None, violations=_wanted(broken, only))
-    found = [
+    found = []
+    if chronicle.failure:
+        # First of what is seen at that moment: the rest may come of it.
+        found.append(
+            Violation(invariant=COMPLETION, at_s=chronicle.ended_s, said=chronicle.failure)
+        )
+    found += [
         violation
         for invariant in invariants.INVARIANTS
         if only in (None, invariant.name)

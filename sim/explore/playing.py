@@ -15,6 +15,7 @@ from sim.explore.happenings import OutageBegan, OutageEnded, Outcome
 from sim.explore.hostile_instance import HostileInstance
 from sim.explore.hostile_primary import HostileAnnouncingPrimary, HostilePrimary
 from sim.explore.hostile_world import HostileWorld, Operation, OperationKind, Restart, StopKind
+from sim.explore.processor_time import PROCESSOR_S_MAX, StuckWorldError, bounded
 from sim.explore.settling import pause_between_reads_s, settle_bound_s
 from sim.loop import LoopError, VirtualTimeLoop, run_virtual
 from sim.stage import RunClock
@@ -42,12 +43,19 @@ AFTERMATH_S = 1.0
 """How long after that what goes on by itself may take to end."""
 
 
-def play(world: HostileWorld, policy: Policy) -> Chronicle:
+def play(
+    world: HostileWorld, policy: Policy, *, processor_s_max: float = PROCESSOR_S_MAX
+) -> Chronicle:
     """Play a world under a policy, and return what happened.
 
     The same arguments give the same chronicle, to the bit, in every process. A world whose play
-    comes to no end, in a deadlock or a livelock, gives the chronicle of what happened before, with
-    a last `Broke` that says so.
+    comes to no end, in a deadlock, a livelock or a loop that never awaits, gives the chronicle of
+    what happened before, and its `failure` says so.
+
+    Args:
+        world: what is played.
+        policy: of every repository in it.
+        processor_s_max: how long it may compute, in seconds; see `sim.explore.processor_time`.
     """
     endings: list[Ending] = []
 
@@ -59,8 +67,9 @@ def play(world: HostileWorld, policy: Policy) -> Chronicle:
     failure = ""
     with complaints(endings):
         try:
-            run_virtual(main, order=order)
-        except LoopError as error:
+            with bounded(processor_s_max):
+                run_virtual(main, order=order)
+        except (LoopError, StuckWorldError) as error:
             failure = f"{type(error).__name__}: {error}"
     return endings[0].chronicle(world, policy, failure)
 
@@ -266,7 +275,6 @@ class _Play:
         for call in self.calls:
             if not call.is_told:
                 call.tell(Outcome.FAILED, error="the call never came to an end")
-        processes = [each.process for each in self.fleet if each.process is not None]
         for instance in self.fleet:
             instance.stop(StopKind.LEAVE, None)
         given_up_s = self.loop.time() + LEFT_S_MAX
@@ -279,7 +287,9 @@ class _Play:
         own = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks(self.loop) if task is not own]
         self.ending.leftover_tasks = tuple(sorted(map(_what, tasks)))
-        self.ending.open_connections = sum(each.store.open_connections for each in processes)
+        self.ending.open_connections = sum(
+            process.store.open_connections for each in self.fleet for process in each.left
+        )
 
     async def _pass(self, seconds: float) -> None:
         """Let time pass, in steps, and give up a world in which too much happens meanwhile."""

@@ -114,7 +114,11 @@ class _History:
         if key_id in self._committed:
             self._reach("write", "in the place of an expired key")
         self._committed[key_id] = each.key
-        running = [number for number, call in self._calls.items() if key_id in call.key_ids]
+        running = [
+            number
+            for number, call in self._calls.items()
+            if call.name in _WRITES and key_id in call.key_ids
+        ]
         self._committed_during.update(running)
         if running:
             return

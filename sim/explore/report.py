@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sim.explore.behaviours import BEHAVIOURS, GROUPS, PAIRS, SITUATIONS, behaviour
+from sim.explore.rarefaction import Growth
 from sim.explore.searching import End, Found, Search
 from sim.explore.shrinking import size
 from sim.explore.tally import Tally, new_in_the_next, share_max
@@ -21,6 +22,9 @@ _ENDS = {
     End.BUDGET: "; the time was up",
     End.INTERRUPTED: "; interrupted, and nothing that was still being played counts",
 }
+
+_WORLDS_TO_FORETELL = 200
+"""From so few worlds nothing is foretold: the estimates were tried from here on."""
 
 _KINDS = {"behaviours": BEHAVIOURS, "pairs": PAIRS, "situations": SITUATIONS}
 """What is counted, from the plainest to the most."""
@@ -105,17 +109,17 @@ def unseen_text(tally: Tally) -> str:
             "worlds (95%), or cannot be"
         )
     situations = sum(each in tally.times for each in SITUATIONS)
-    new = 1000 * new_in_the_next(tally, SITUATIONS)
-    return (
-        f"{text}; {situations} situations (outage, breaker, what happens) were seen, and 1,000 "
-        f"worlds more would begin to show about {new:,.0f} new ones"
-    )
+    text = f"{text}; {situations} situations (outage, breaker, what happens) were seen"
+    if tally.worlds < _WORLDS_TO_FORETELL:
+        return text
+    growth = Growth.of(tally, SITUATIONS)
+    new = growth.after(tally.worlds + 1000).mean - situations
+    return f"{text}, and 1,000 worlds more would show {new:,.0f} new ones, or more"
 
 
 def place_text(found: Found) -> str:
     """Say which world it is."""
-    within = f" of scenario {found.grounds.name}" if found.grounds.name else ""
-    return f"seed {found.seed}{within}"
+    return f"seed {found.seed}{found.grounds.said}"
 
 
 def size_text(case: Case) -> str:

@@ -64,6 +64,11 @@ class Grounds:
     name: str = ""
     within: Scenario | None = None
 
+    @property
+    def said(self) -> str:
+        """What is added to the number of a seed, to say where it was drawn."""
+        return f" of scenario {self.name}" if self.name else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -222,9 +227,14 @@ def searched(plan: Plan, first: int, seeds: int) -> Chunk:
     for seed in range(first, first + seeds):
         chunk.seeds += 1
         for place, grounds in enumerate(plan.grounds):
-            case = plan.case(seed, grounds)
-            verdict = plan.judged(seed, case)
-            chunk.tally.note(seed, case, verdict.chronicle)
+            try:
+                case = plan.case(seed, grounds)
+                verdict = plan.judged(seed, case)
+                chunk.tally.note(seed, case, verdict.chronicle)
+            except Exception as error:
+                # Of the search itself: what fails in a play is a finding.
+                error.add_note(f"in the world of seed {seed}" + grounds.said)
+                raise
             if verdict.violations:
                 chunk.broken = Broken(seed, place, verdict.violations[0])
                 return chunk

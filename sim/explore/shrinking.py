@@ -6,18 +6,25 @@ Isolating Failure-Inducing Input", IEEE Transactions on Software Engineering 28,
 of which only the tests of complements are used here: a chunk alone rarely fails). Then what is left
 is to be plainer: the edits of `sim.explore.simpler`. Both again, until nothing gets better.
 
-The result is a world from which nothing more can be taken alone. It is not the smallest there is,
-and it may break the invariant in another way than the first one did: what is kept is the name.
+The result is a world from which nothing more can be taken alone. It is not the smallest there is.
+What it breaks is the same invariant in the same way: the sentence that says what was seen is the
+same, but for numbers and ids. Without that, one fault slips into another as worlds get smaller.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ftrepo.policy import Policy
 from sim.explore.judging import COMPLETION, DETERMINISM, Case, judge
+from sim.explore.processor_time import (
+    PROCESSOR_S_MAX,
+    PROCESSOR_S_MAX_SHRINKING,
+    StuckWorldError,
+)
 from sim.explore.simpler import LISTS, edits
 
 if TYPE_CHECKING:
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
 
 PLAYS_MAX = 2_000
 """Where shrinking stops at the latest: some twenty seconds."""
+
+_NUMBER = re.compile(r"k?-?\d[\d.,]*")
+"""A number, or the id of a key, which has its place in it."""
 
 RESEEDED = 3
 """How many other seeds are tried for a smaller world that is played in a drawn order.
@@ -112,20 +122,31 @@ class Shrinking:
 
 
 def breaks_like(violation: Violation) -> Callable[[Case], bool]:
-    """Return what plays a case and says if the same invariant is broken.
-
-    Where a play did not complete, its error must be of the same type.
-    """
+    """Return what plays a case and says if the same invariant is broken in the same way."""
     name = violation.invariant
-    kind = violation.said.partition(":")[0]
+    is_stuck = violation.said.startswith(StuckWorldError.__name__)
+    processor_s_max = PROCESSOR_S_MAX_SHRINKING if is_stuck else PROCESSOR_S_MAX
 
     def breaks(case: Case) -> bool:
-        found = judge(case, only=name, twice=name == DETERMINISM).violations
-        if name == COMPLETION:
-            return any(each.said.partition(":")[0] == kind for each in found)
-        return bool(found)
+        verdict = judge(case, only=name, twice=name == DETERMINISM, processor_s_max=processor_s_max)
+        return any(is_alike(each, violation) for each in verdict.violations)
 
     return breaks
+
+
+def is_alike(one: Violation, other: Violation) -> bool:
+    """Whether two violations say the same, but for numbers and the ids of keys.
+
+    What a play ended with, or where two plays part, is told in more detail than that: there the
+    type of the error counts, or nothing.
+    """
+    if one.invariant != other.invariant:
+        return False
+    if one.invariant == DETERMINISM:
+        return True
+    if one.invariant == COMPLETION:
+        return one.said.partition(":")[0] == other.said.partition(":")[0]
+    return _NUMBER.sub("", one.said) == _NUMBER.sub("", other.said)
 
 
 def size(case: Case) -> dict[str, int]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.explore.judging import DETERMINISM, judge
-from sim.explore.shrinking import PLAYS_MAX, Shrinking, breaks_like
+from sim.explore.shrinking import PLAYS_MAX, Shrinking, breaks_like, is_alike
 from sim.explore.world_file import Kept, Origin, player_digest
 
 if TYPE_CHECKING:
+    from sim.explore.happenings import Violation
     from sim.explore.judging import Case, Verdict
     from sim.explore.searching import Found
 
@@ -57,7 +58,7 @@ def smallest(
         shrinking.run()
     except KeyboardInterrupt:
         interrupted = True
-    verdict = judged_again(shrinking.best, only=violation.invariant)
+    verdict = _with_first(judged_again(shrinking.best, only=violation.invariant), violation)
     seen = verdict.violations[0] if verdict.violations else violation
     kept = Kept(
         about=seen.said,
@@ -74,6 +75,12 @@ def smallest(
         exhausted=shrinking.exhausted,
         interrupted=interrupted,
     )
+
+
+def _with_first(verdict: Verdict, violation: Violation) -> Verdict:
+    """Return a verdict with what is like a violation before whatever else was seen."""
+    in_order = sorted(verdict.violations, key=lambda each: not is_alike(each, violation))
+    return replace(verdict, violations=tuple(in_order))
 
 
 def judged_again(case: Case, *, only: str | None) -> Verdict:

@@ -81,9 +81,9 @@ class Stage:
         room_s = max(0.0, self.drawn.duration_s - lasts_s)
         return round(0.02 + self.dice.between(0.0, room_s), _PLACES)
 
-    def afterwards(self) -> float:
-        """Return when a scene may begin after all that was drawn."""
-        return round(self.drawn.last_moment_s + 1.0, _PLACES)
+    def afterwards(self, pause_s: float = 1.0) -> float:
+        """Return when a scene may begin after all that is known so far, and after a pause."""
+        return round(self.world().last_moment_s + pause_s, _PLACES)
 
     def any_instance(self) -> int:
         """Return one of the instances."""

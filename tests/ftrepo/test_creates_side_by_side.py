@@ -207,6 +207,31 @@ def test_a_key_that_expires_between_two_batches_is_not_sent() -> None:
     run_laboratory(story, [refuse(1.0, 9.0)])
 
 
+def test_a_create_leaves_a_key_to_the_flush_that_is_sending_it() -> None:
+    """It is acknowledged, as it is held; the next batch does not send it once more."""
+
+    async def story(lab: Laboratory) -> None:
+        sent: list[list[str]] = []
+        create_many = lab.primary.create_many
+
+        async def slowly(keys: Sequence[PublicKey]) -> object:
+            sent.append([key.id for key in keys])
+            await asyncio.sleep(0.1)
+            return await create_many(keys)
+
+        async with lab.repository(Policy(breaker=False, flush_interval_s=1000.0)) as repo:
+            answer_in_turn(lab, (0.01, OSError), (0.01, OSError))
+            lab.primary.create_many = slowly  # type: ignore[method-assign, assignment]
+            assert await repo.create(make_key("a")) is Durability.MEMORY
+            flush = asyncio.create_task(repo.flush())
+            await asyncio.sleep(0.01)
+            assert await repo.create(make_key("a")) is Durability.MEMORY
+            assert await flush == 1
+            assert sent == [["a"]]
+
+    run_laboratory(story)
+
+
 def test_a_key_that_waits_is_never_unknown() -> None:
     """Too old to be served from memory, it is unavailable: the primary will have it yet."""
 

@@ -9,12 +9,12 @@ others, and answers with them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sim.explore.happenings import Told
+from sim.explore.happenings import Outcome
+from sim.explore.hostile_world import OperationKind
 from sim.explore.invariants.invariant import Finding, Invariant
 from sim.explore.invariants.linearizability import holds_everything
 from sim.explore.invariants.record import ROUNDING_S
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
     from sim.explore.invariants.record import Record, Request
 
-_Acknowledged = tuple["Request", Told, "PublicKey"]
+
+class _Taken(NamedTuple):
+    """When and by whom the key of a `create` was taken, whatever its caller was told."""
+
+    at: int
+    at_s: float
+    by: str
 
 
 def _find(record: Record) -> Iterator[Finding]:
@@ -33,36 +39,66 @@ def _find(record: Record) -> Iterator[Finding]:
             if not before.key.same_material(after.key) and left_s > ROUNDING_S:
                 said = f"the primary bound {key_id} anew, {left_s:.3f} s before its key expired"
                 yield Finding(after.from_s, said, key_id)
-    acknowledged = list(record.acknowledged())
+    yield from _taken_by_a_process(record)
     yield from _times_replaced(record)
-    for first in acknowledged:
-        for second in acknowledged:
-            if first[2].id == second[2].id and _is_rebound(record, first, second):
-                told, key_id, instance = second[1], second[2].id, second[0].asked.instance
-                said = (
-                    f"{key_id} was acknowledged with other material than at {first[1].at_s:.3f} s, "
-                    "by the same process"
-                )
-                yield Finding(told.at_s, said, key_id, instance)
 
 
-def _is_rebound(record: Record, first: _Acknowledged, second: _Acknowledged) -> bool:
-    """Whether a process took a key under an id under which it must still have had another."""
-    before, told, held = first
-    after, _, key = second
-    if (
-        before.process != after.process
-        or told.at_s == math.inf
-        or after.asked_at < before.told_at
-        or held.same_material(key)
-        or record.may_have_expired(held, before.asked.instance, before.asked.at_s, after.told_s)
-        or record.rival_in_primary(held, 0, after.told_at)
-    ):
-        return False
+def _taken_by_a_process(record: Record) -> Iterator[Finding]:
+    """What a process took under an id under which it must still have had another key."""
+    creates = [each for each in record.requests if each.asked.kind is OperationKind.CREATE]
+    for before, told, held in record.acknowledged():
+        for after in creates:
+            key = after.key
+            if (
+                key is None
+                or key.id != held.id
+                or key.same_material(held)
+                or after.process != before.process
+                or after.asked_at < before.told_at
+            ):
+                continue
+            for taken in _taken(record, before, after, key):
+                if _must_have_held(record, before, held, after, taken):
+                    said = (
+                        f"{key.id} was {taken.by} with other material than at {told.at_s:.3f} s, "
+                        "by the same process"
+                    )
+                    yield Finding(taken.at_s, said, key.id, after.asked.instance)
+
+
+def _taken(record: Record, before: Request, after: Request, key: PublicKey) -> Iterator[_Taken]:
+    """Yield where the key of a `create` was taken that came after another one."""
+    if after.outcome is Outcome.ACKNOWLEDGED:
+        yield _Taken(after.told_at, after.told_s, "acknowledged")
+        return
+    own = sum(
+        each.asked.kind is OperationKind.CREATE
+        and each.process == after.process
+        and each.asked_at > before.told_at
+        and each.key is not None
+        and each.key.id == key.id
+        and each.key.same_material(key)
+        for each in record.requests
+    )
+    if own == sum(offered.same_material(key) for _, offered in record.offers[key.id]):
+        # Nobody else can have put it there.
+        for stay in record.stays_of(key, after.asked_at, record.end):
+            yield _Taken(stay.from_at, stay.from_s, "put into the primary")
+            return
+
+
+def _must_have_held(
+    record: Record, before: Request, held: PublicKey, after: Request, taken: _Taken
+) -> bool:
+    """Whether a process must still have had what it had acknowledged, when it took another key."""
+    if record.may_have_expired(
+        held, before.asked.instance, before.asked.at_s, max(taken.at_s, after.asked.at_s)
+    ) or record.rival_in_primary(held, 0, after.asked_at):
+        return False  # What the primary had got by then, the process may have heard of.
     policy = record.policy
     if policy.write_order == "primary-only":
         return False  # Only the primary decides, and that was looked at.
-    waits = policy.pending_writes and not any(record.stays_of(held, before.asked_at, after.told_at))
+    waits = policy.pending_writes and not any(record.stays_of(held, before.asked_at, taken.at))
     return waits or holds_everything(record)
 
 

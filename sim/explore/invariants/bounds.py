@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sim.explore.happenings import Outcome
 from sim.explore.hostile_world import OperationKind
 from sim.explore.invariants.invariant import Finding, Invariant
 from sim.explore.invariants.trouble import CANCELLED
@@ -47,13 +46,12 @@ def _evicted(record: Record, process: Process, at: int, stores: Stores) -> Itera
     """A key that waits, as its caller was told, is in memory, whatever else is."""
     if not (lacking := stores.pending - stores.cached):
         return
-    for request, told, key in record.acknowledged():
+    for request, _, key in record.acknowledged():
         if (
             request.process == process
             and request.told_at < at
             and key.id in lacking
             and not _is_being_written(record, process, key.id, at)
-            and told.outcome is Outcome.ACKNOWLEDGED
             and not record.may_have_expired(key, process[0], stores.at_s, stores.at_s)
             and not any(record.rivals(key, at))
         ):

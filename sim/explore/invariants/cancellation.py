@@ -1,7 +1,7 @@
 """Cancellation: a caller who gives up leaks nothing, and leaves no key half-way.
 
-A `create` that its caller cancelled, or that its instance cut off, was not acknowledged. Its key is
-then in every store in the end, or in none: not in the memory of one instance alone.
+A `create` that its caller cancelled was not acknowledged. Its key is then in every store in the
+end, or in none: not in the memory of one instance alone.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ftrepo.interface import Durability
 from sim.explore.happenings import Outcome
 from sim.explore.hostile_world import OperationKind
 from sim.explore.invariants.invariant import Finding, Invariant
+from sim.explore.invariants.linearizability import may_be_stale
 from sim.explore.invariants.record import ROUNDING_S
 from sim.explore.invariants.trouble import may_be_refused
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 def _find(record: Record) -> Iterator[Finding]:
     for request in record.requests:
-        if _may_be_stale(record, request):
-            continue
         what = _speaks_of_an_outage(request)
         # Who waited for all of a time-out may have missed an answer by nothing.
-        if what and not _has_waited(record, request) and not may_be_refused(record, request):
+        if what and not (
+            _has_waited(record, request)
+            or may_be_refused(record, request)
+            or _waits_too_long(record, request)
+        ):
             asked = request.asked
             said = (
                 f"a {asked.kind.value}, asked at {asked.at_s:.3f} s, was {what}, though no calls "
@@ -36,14 +39,20 @@ def _find(record: Record) -> Iterator[Finding]:
             yield Finding(request.told_s, said, asked.key_id, asked.instance)
 
 
-def _may_be_stale(record: Record, request: Request) -> bool:
+def _waits_too_long(record: Record, request: Request) -> bool:
     """Whether the key that is asked for may wait here, and be too old to be served from memory."""
     asked = request.asked
     return (
         asked.kind is OperationKind.GET
-        and record.policy.max_staleness_s is not None
         and record.policy.pending_writes
-        and asked.key_id in record.offers
+        and any(
+            each.asked.kind is OperationKind.CREATE
+            and each.asked.key_id == asked.key_id
+            and each.asked.instance == asked.instance
+            and each.asked_at < request.told_at
+            for each in record.requests
+        )
+        and may_be_stale(record, request)
     )
 
 

@@ -156,7 +156,7 @@ def _agrees(record: Record, key: PublicKey, stay: Stay) -> bool:
     """
     return (
         key.same_material(stay.key)
-        or not record.policy.pending_writes
+        or (not record.policy.pending_writes and record.policy.read_policy == "cache-first")
         or any(each.to_at == stay.from_at for each in record.stays_of(key, 0, stay.to_at))
     )
 

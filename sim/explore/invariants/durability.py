@@ -8,7 +8,9 @@ memory     the same, as long as the process lives; if it leaves in order, and th
 =========  =======================================================================================
 
 The promise ends when the key expires, by the clock of its instance or of the primary, and when the
-primary turns out to hold other material under its id: the primary's key is the one that is kept.
+primary turns out to hold other material under its id: the primary's key is the one that is kept. It
+does not end for material that came later, and through the same process, which should have refused
+it.
 Where the policy has no pending writes, a key that the primary missed was never promised to it.
 """
 
@@ -112,8 +114,25 @@ def _moments(
 
 def _is_excused(record: Record, create: Request, key: PublicKey, until_at: int) -> bool:
     instance, asked_s = create.asked.instance, create.asked.at_s
-    return record.rival_in_primary(key, create.asked_at, until_at) or record.may_have_expired(
-        key, instance, asked_s, record.time_at(until_at)
+    return (
+        record.rival_in_primary(key, create.asked_at, until_at)
+        and _has_rival_of_others(record, create, key, until_at)
+    ) or record.may_have_expired(key, instance, asked_s, record.time_at(until_at))
+
+
+def _has_rival_of_others(record: Record, create: Request, key: PublicKey, until_at: int) -> bool:
+    """Whether somebody offered other material whom the process could not refuse.
+
+    It can refuse whoever comes to it when it has acknowledged a key, which then waits.
+    """
+    refusable = {
+        each.asked_at
+        for each in record.requests
+        if each.process == create.process and each.asked_at > create.told_at
+    }
+    return any(
+        offered_at < until_at and offered_at not in refusable and not offered.same_material(key)
+        for offered_at, offered in record.offers.get(key.id, ())
     )
 
 

@@ -27,11 +27,10 @@ def _acknowledged_late(record: Record) -> Iterator[Finding]:
     # The journal is written after the last look at the clock.
     writing_s = record.policy.journal_timeout_s if record.world.journal else 0.0
     for request, told, key in record.acknowledged():
-        instance, looked_s = request.asked.instance, told.at_s - writing_s
-        if (
-            told.durability is not Durability.PRIMARY
-            and looked_s > request.asked.at_s
-            and record.must_have_expired(key, instance, looked_s, looked_s)
+        instance, asked_s = request.asked.instance, request.asked.at_s
+        looked_s = max(asked_s, told.at_s - writing_s)
+        if told.durability is not Durability.PRIMARY and record.must_have_expired(
+            key, instance, looked_s, looked_s
         ):
             late_s = looked_s - record.expires_s(key)
             said = f"{key.id} was acknowledged from memory, {late_s:.3f} s after it had expired"

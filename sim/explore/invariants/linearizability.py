@@ -32,6 +32,7 @@ from sim.explore.happenings import Outcome
 from sim.explore.hostile_world import OperationKind
 from sim.explore.invariants.invariant import Finding, Invariant
 from sim.explore.invariants.record import ROUNDING_S
+from sim.explore.invariants.trouble import ANSWERS
 
 if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
@@ -94,15 +95,18 @@ def _acknowledged_since(record: Record, get: Request, stay: Stay) -> bool:
 def _may_be_remembered(record: Record, get: Request, stay: Stay) -> bool:
     """Whether the process may remember that the key was absent, from before it came to be there.
 
-    It may if some call that began before, for nobody sees which key it was for, has been answered
-    since by a no, at most `absent_ttl_s` before the question.
+    It may if some read of it that began before has been answered since by a no, at most
+    `absent_ttl_s` before the question.
     """
     if _acknowledged_since(record, get, stay):
         return False
     since_s = get.asked.at_s - record.policy.absent_ttl_s - ROUNDING_S
     return record.policy.absent_ttl_s > 0 and any(
         call.began.name == "get"
+        and stay.key.id in call.began.key_ids
         and call.began_at < stay.from_at
+        and call.ended is not None
+        and call.ended.error in ANSWERS
         and call.ended_at < get.asked_at
         and call.ended_s >= since_s
         for call in record.calls[get.process]
@@ -145,27 +149,46 @@ def _sources(record: Record, get: Request) -> Iterator[tuple[Request, PublicKey]
             and other.told is not None
             and other.told.outcome is Outcome.FOUND
             and other.told.key is not None
-            and _is_settled(record, other.told.key, get)
+            and _is_settled(record, other, get)
         ):
             yield other, other.told.key
 
 
-def _is_settled(record: Record, key: PublicKey, get: Request) -> bool:
-    """Whether a key was more than on its way here: memory shows it before its `create` has ended.
+def _is_settled(record: Record, found: Request, get: Request) -> bool:
+    """Whether a key that was found was more than on its way here, or has come to stay since.
 
-    If that is refused or given up, and there is no room for the key to wait, it is gone again.
+    Memory shows a key before its `create` has ended. If that is refused or given up, and there is
+    no room for the key to wait, it is gone again.
     """
     creates = [
         each
         for each in record.requests
         if each.process == get.process
         and each.asked.kind is OperationKind.CREATE
-        and each.asked.key_id == key.id
-        and each.asked_at < get.asked_at
+        and each.asked.key_id == get.asked.key_id
     ]
-    return not creates or any(
+    return not any(_may_be_under_way(record, each, found) for each in creates) or any(
         each.outcome is Outcome.ACKNOWLEDGED and each.told_at < get.asked_at for each in creates
     )
+
+
+def _may_be_under_way(record: Record, create: Request, found: Request) -> bool:
+    """Whether a `create` may have shown memory the key that a `get` found, and have taken it back.
+
+    What its caller gave up goes on, for as long as its time-outs allow.
+    """
+    if create.asked_at > found.told_at:
+        return False
+    if create.told_at > found.asked_at:
+        return True
+    if create.outcome not in (Outcome.CANCELLED, Outcome.CUT_OFF):
+        return False
+    policy = record.policy
+    most_s = policy.insert_timeout_s
+    if most_s is None:
+        return True
+    most_s += policy.journal_timeout_s if record.world.journal else 0.0
+    return found.asked.at_s <= create.asked.at_s + most_s + ROUNDING_S
 
 
 def _must_hold(record: Record, source: Request, get: Request, key: PublicKey) -> bool:
@@ -186,7 +209,7 @@ def _must_hold(record: Record, source: Request, get: Request, key: PublicKey) ->
         return False
     # Too stale to be served, but there: that is no reason to say that there is no such key.
     if waits:
-        return get.outcome is Outcome.NOT_FOUND or not _may_be_stale(record, get)
+        return get.outcome is Outcome.NOT_FOUND or not may_be_stale(record, get)
     return policy.max_staleness_s is None
 
 
@@ -197,7 +220,7 @@ def holds_everything(record: Record) -> bool:
     return policy.cache_ttl_s is None and len(ids) <= (policy.cache_entries_max or math.inf)
 
 
-def _may_be_stale(record: Record, get: Request) -> bool:
+def may_be_stale(record: Record, get: Request) -> bool:
     """Whether memory may no longer serve a key that has waited in this process for so long.
 
     It counts from the first time that the process heard of the key; a second `create` of it

@@ -52,6 +52,7 @@ class Record:
         stays: in the primary, by id.
         lives: by process.
         stores: what lay in the stores of each process, and at which place that was seen.
+        starts: of processes, those that failed included.
         clocks: of the instances. That of the primary is the world's own.
     """
 
@@ -67,6 +68,7 @@ class Record:
         self.stays: dict[str, list[Stay]] = defaultdict(list)
         self.lives: dict[Process, Life] = {}
         self.stores: dict[Process, list[tuple[int, Stores]]] = defaultdict(list)
+        self.starts: list[Started | StartFailed] = []
         self.clocks = Clocks(chronicle.world.skew_s)
         self._by_operation: dict[int, Request] = {}
         self._by_call: dict[int, Call] = {}
@@ -220,8 +222,10 @@ class Record:
     def _started(self, at: int, each: Started) -> None:
         life = self._life((each.instance, each.process), at, each.at_s)
         life.started_s, life.started_at = each.at_s, at
+        self.starts.append(each)
 
     def _start_failed(self, at: int, each: StartFailed) -> None:
+        self.starts.append(each)
         # As good as killed: nothing more is done.
         self._stopped(at, Stopped(each.at_s, each.instance, each.process, StopKind.KILL))
 

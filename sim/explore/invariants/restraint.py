@@ -25,6 +25,7 @@ from sim.explore.invariants.trouble import (
     ANSWERS,
     CANCELLED,
     PROBE,
+    USEFUL,
     has_failed,
     timeout_s,
     was_given_up,
@@ -33,9 +34,6 @@ from sim.world.outages import OutageMode, merge
 
 if TYPE_CHECKING:
     from sim.explore.invariants.record import Call, Process, Record
-
-_USEFUL = ANSWERS - {"KeyNotFoundError"}
-"""How a call ends that brought something."""
 
 _RESERVE_SHARE = 0.1
 """What is kept back for writes, and as much again for background work: docs/resilience.md."""
@@ -88,7 +86,7 @@ def _too_many_futile(record: Record, process: Process, calls: list[Call]) -> Ite
     capacity = burst + 2 * math.ceil(_RESERVE_SHARE * burst)
     excess, before_s = 0.0, -math.inf
     for call in calls:
-        if call.ended is not None and call.ended.error in _USEFUL:
+        if call.ended is not None and call.ended.error in USEFUL:
             continue
         began_s = call.began.at_s
         # The most by which any stretch that ends now exceeds the rate times its length.

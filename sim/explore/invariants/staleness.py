@@ -1,9 +1,9 @@
 """Staleness: memory serves no key that the primary has not confirmed for longer than it may.
 
-From outside nobody sees what confirmed which key. So every answer of the primary to the instance
-counts, whatever the question was, and what another instance has stored if that is announced: before
-the last of them, nothing can have confirmed the key later. A snapshot carries confirmations from
-one process to the next.
+What confirms a key is an answer of the primary to the instance: to a read or a write of that key,
+or a page of keys, in which it may have been; and what another instance has stored if that is
+announced. Before the last of them, nothing can have confirmed the key later. A snapshot carries
+confirmations from one process to the next.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from sim.explore.happenings import Outcome
 from sim.explore.hostile_primary import WORK_MAX_S
 from sim.explore.invariants.invariant import Finding, Invariant
 from sim.explore.invariants.record import ROUNDING_S
-from sim.explore.invariants.trouble import ANSWERS
 
 if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
-    from sim.explore.invariants.record import Record, Request, Stay
+    from sim.explore.invariants.record import Call, Record, Request, Stay
 
 _READ_S_MAX = 2 * WORK_MAX_S
 """How long it may take, apart from outages, until an announced key was read: another read may be
@@ -57,13 +56,11 @@ def _last_confirmed_s(record: Record, get: Request, key: PublicKey) -> float:
             moments_s += [
                 call.ended_s
                 for call in calls
-                if call.ended is not None
-                and call.ended_at < get.told_at
-                and call.ended.error in ANSWERS
+                if call.ended_at < get.told_at and _may_confirm(call, key)
             ]
     for request in record.requests:
         is_near = request.process[0] == instance or record.world.peers
-        if is_near and request.key == key and request.asked_at < get.told_at:
+        if is_near and _is_about(request, key) and request.asked_at < get.told_at:
             # Memory takes a key sometime between the question and the answer.
             moments_s.append(min(request.told_s, get.told_s))
     if record.world.journal:
@@ -77,6 +74,19 @@ def _last_confirmed_s(record: Record, get: Request, key: PublicKey) -> float:
         stays = record.stays.get(key.id, ())
         moments_s += [_heard_s(record, stay) for stay in stays if stay.from_at < get.told_at]
     return max(moments_s)
+
+
+def _is_about(request: Request, key: PublicKey) -> bool:
+    """Whether a request offered the key, be it with other times."""
+    offered = request.key
+    return offered is not None and offered.id == key.id and offered.same_material(key)
+
+
+def _may_confirm(call: Call, key: PublicKey) -> bool:
+    """Whether a call was answered, and the answer may have said that the primary has the key."""
+    if call.ended is None or call.ended.error:
+        return False
+    return call.began.name == "list_valid" or key.id in call.began.key_ids
 
 
 def _heard_s(record: Record, stay: Stay) -> float:

@@ -7,6 +7,7 @@ primary is well does not depend on what the repository makes of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.explore.happenings import Outcome
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ANSWERS = frozenset({"", "KeyConflictError", "KeyExpiredError", "KeyNotFoundError"})
 """How a call of the primary ends that was answered."""
+
+USEFUL = ANSWERS - {"KeyNotFoundError"}
+"""How a call ends that brought something."""
 
 CANCELLED = "CancelledError"
 """How a call ends that ran out of time, or whose caller gave up."""
@@ -84,29 +88,58 @@ def may_be_refused(record: Record, request: Request) -> bool:
     """Whether the repository may have refused to call the primary for a request, or called in vain.
 
     It may if a call failed meanwhile; if as many have failed, since the process began, as it takes
-    to trip the breaker; or if so many were made that the bound on those that are under way, or
-    that bring nothing, may have been reached. A caller who gave up is no reason, nor is an outage
-    of which the process has seen nothing.
+    to trip the breaker; or if there may have been no place, or no token, for another call. A caller
+    who gave up is no reason, nor is an outage of which the process has seen nothing.
     """
     policy, failed = record.policy, 0
     calls = [each for each in record.calls[request.process] if each.began.at_s <= request.told_s]
-    # Who was asked at the same time may hold a place before its call begins, or without making one.
-    beside = sum(
-        each.process == request.process
-        and each.asked.at_s <= request.told_s
-        and each.told_s >= request.asked.at_s
-        for each in record.requests
-        if each is not request
-    )
-    if len(calls) + beside >= policy.calls_in_flight_max:
-        return True
     needed = _failures_to_trip(policy)
     for call in calls:
         may_have_failed = _may_have_failed(record, call)
         if may_have_failed and call.ended_s >= request.asked.at_s:
             return True
         failed += may_have_failed or _was_slow(policy, call)
-    return failed >= needed
+    return failed >= needed or _may_be_full(record, request, calls)
+
+
+def _may_be_full(record: Record, request: Request, calls: Sequence[Call]) -> bool:
+    """Whether the calls under way, and those that brought nothing, may have left room for no more.
+
+    Every call holds a place and a token while it is under way, those that were left behind
+    included. One that brings nothing does not give its token back; tokens come back with time.
+    """
+    policy, asked_s = record.policy, request.asked.at_s
+    # Who was asked at the same time may hold a place before its call begins, or without making one.
+    held = sum(each.ended_s >= asked_s for each in calls) + sum(
+        each.process == request.process
+        and each.asked.at_s <= request.told_s
+        and each.told_s >= asked_s
+        for each in record.requests
+        if each is not request
+    )
+    if held >= policy.calls_in_flight_max:
+        return True
+    rate_per_s = policy.futile_calls_per_s_max
+    if rate_per_s is None or held + len(calls) < policy.calls_in_flight_max:
+        return False
+    spent, before_s = 0.0, -math.inf
+    futile_s = (each.ended_s for each in calls if _may_have_brought_nothing(record, each))
+    for ended_s in sorted(each for each in futile_s if each < asked_s):
+        spent = max(0.0, spent - rate_per_s * (ended_s - before_s)) + 1.0
+        before_s = ended_s
+    spent -= rate_per_s * (asked_s - before_s)
+    # A call needs a whole token.
+    return spent > 0 and held + spent > policy.calls_in_flight_max - 1.0 - ROUNDING_S * rate_per_s
+
+
+def _may_have_brought_nothing(record: Record, call: Call) -> bool:
+    """Whether a call may have spent its token: anything but an answer that was of use."""
+    return (
+        call.ended is None
+        or call.ended.error not in USEFUL
+        or took_its_timeout(record.policy, call)
+        or was_given_up(record, call)
+    )
 
 
 def _failures_to_trip(policy: Policy) -> float:

@@ -11,7 +11,7 @@ from ftrepo.policy import Policy
 from sim.explore.dice import Dice
 from sim.explore.drawing import draw_policy, draw_world
 from sim.explore.drawing_policy import _VALUES
-from sim.explore.drawing_scenes import SCENES, Scene, add_scenes
+from sim.explore.drawing_scenes import SCENES, add_scenes
 from sim.explore.hostile_world import (
     DiskFaultKind,
     HostileWorld,
@@ -19,6 +19,7 @@ from sim.explore.hostile_world import (
     StopKind,
 )
 from sim.explore.judging import Case, judge
+from sim.explore.scenes.scene import Scene
 from sim.explore.stage import Stage
 from sim.world.outages import OutageMode, merge
 from sim.world.primary_settings import PrimarySettings
@@ -177,28 +178,37 @@ def test_nothing_hostile_happens_after_the_end() -> None:
         assert all(each.end_s <= world.duration_s for each in world.outages)
 
 
-POLICY = Policy(max_staleness_s=2.0, snapshot_interval_s=1.0, cache_entries_max=2)
-"""Under which every scene has a meaning."""
+POLICY = Policy(
+    write_order="primary-first",
+    max_staleness_s=2.0,
+    snapshot_interval_s=1.0,
+    cache_entries_max=2,
+)
+"""Under which every scene has a meaning that lets any number of keys wait."""
+
+ROOM_FOR_ONE = replace(POLICY, pending_max=1)
+"""Under which the others have one."""
 
 
-def stage_of(seed: int = 0, *, is_free: bool = True) -> Stage:
+def stage_of(seed: int = 0, policy: Policy = POLICY, *, is_free: bool = True) -> Stage:
     """A stage without anything on it but two instances."""
     drawn = HostileWorld(instances=2, read_reply_s=0.05)
-    return Stage(drawn, Dice(Streams(seed).generator("scene")), POLICY, is_free=is_free)
+    return Stage(drawn, Dice(Streams(seed).generator("scene")), policy, is_free=is_free)
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda each: each.play.__name__)
 def test_a_scene_is_legal_and_breaks_nothing(scene: Scene) -> None:
     """Each with several draws, and the operations in order of time."""
+    policy = POLICY if scene.has_a_meaning(stage_of()) else ROOM_FOR_ONE
     for seed in range(5):
-        stage = stage_of(seed)
+        stage = stage_of(seed, policy)
         assert scene.has_a_meaning(stage)
         scene.play(stage)
         world = stage.world()
         times_s = [each.at_s for each in world.operations]
         assert times_s == sorted(times_s)
         assert times_s
-        assert not judge(Case(world, POLICY)).violations
+        assert not judge(Case(world, policy)).violations
 
 
 def test_scenes_leave_a_scenario_its_instances() -> None:

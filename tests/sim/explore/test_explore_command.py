@@ -58,6 +58,7 @@ def test_a_quiet_search_says_where_it_has_been_and_where_not(
     assert "seeds 2000 to 2029, 30 worlds in" in shown
     assert "fewer than 10% of the worlds that are drawn like these do" in shown
     assert "what was never reached is in fewer than 10% of such worlds" in shown
+    assert "new ones" not in shown
     assert figures["found"] is None
     assert (figures["worlds"], figures["end"], figures["policy"]) == (30, "seeds", "drawn")
     assert [each["name"] for each in figures["behaviours"]] == list(BEHAVIOURS)
@@ -139,6 +140,8 @@ def test_worlds_can_be_drawn_within_a_scenario_under_a_policy(tmp_path: Path) ->
         (["--policy", "nobody"], "no policy is named 'nobody'"),
         (["--replay", "nothing.json"], "nothing.json"),
         (["--replay", "nothing.json", "fleet"], "--replay plays one file"),
+        (["--replay", "nothing.json", "--policy", "x"], "it goes without --policy"),
+        (["--json", "."], "--json .: a folder"),
     ],
 )
 def test_what_the_user_gets_wrong_is_told_in_one_line(

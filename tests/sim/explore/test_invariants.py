@@ -107,8 +107,20 @@ class TestDurability:
         ahead = HostileWorld(outages=OUTAGE.outages, skew_s=(0.0,))
         story = Story(world=ahead).create(key_of(expires_s=90.0), 1.0, 1.1, durability=MEMORY)
         assert not story.add(ClockStepped(2.0, 0, 120.0)).stores(5.0).said("durability")
-        assert not waiting().commit(RIVAL, 3.0).stores(5.0).said("durability")
+        story = waiting().create(RIVAL, 2.0, 3.1, at=(1, 0)).commit(RIVAL, 3.0)
+        assert not story.stores(5.0).said("durability")
         assert not waiting(Policy(pending_writes=False)).stores(5.0).said("durability")
+
+    def test_material_that_came_later_through_the_same_process_is_no_excuse(self) -> None:
+        """It should have been refused; whoever came first, or to another instance, could not be."""
+
+        def displaced(asked_s: float, at: tuple[int, int] = (0, 0)) -> list[str]:
+            story = waiting().create(RIVAL, asked_s, 3.1, at=at, outcome=Outcome.CANCELLED)
+            return story.commit(RIVAL, 3.0).stores(5.0).said("durability")
+
+        assert displaced(1.2)
+        assert not displaced(1.05)
+        assert not displaced(1.2, at=(1, 0))
 
     def test_a_key_in_memory_may_die_with_a_process_that_is_killed(self) -> None:
         """Nobody promised that it would outlive it."""
@@ -255,7 +267,7 @@ class TestLinearizability:
     def test_what_the_primary_has_is_found_by_everybody(self) -> None:
         """Unless an absence may be remembered: the answer to a call that began before it came."""
         story = committed().start(0.0, (1, 0))
-        story.call("get", 0.9, 1.1, "KeyNotFoundError", at=(1, 0))
+        story.call("get", 0.9, 1.1, "KeyNotFoundError", at=(1, 0), key_ids=("k0",))
         missed = Outcome.NOT_FOUND
         assert not story.get("k0", 2.1, 2.2, outcome=missed, at=(1, 0)).said("linearizability")
         assert story.get("k0", 2.11, 2.3, outcome=missed, at=(1, 0)).said("linearizability") == [
@@ -265,10 +277,18 @@ class TestLinearizability:
             )
         ]
 
+    def test_only_the_absence_of_the_key_itself_is_remembered(self) -> None:
+        """That of another id says nothing of it, nor does a call that came to no answer."""
+        for key_id, error in (("k1", "KeyNotFoundError"), ("k0", "OSError")):
+            story = committed().start(0.0, (1, 0))
+            story.call("get", 0.9, 1.1, error, at=(1, 0), key_ids=(key_id,))
+            story.get("k0", 1.2, outcome=Outcome.NOT_FOUND, at=(1, 0))
+            assert story.said("linearizability")
+
     def test_who_joins_a_call_from_before_the_key_does_not_believe_it(self) -> None:
         """It is answered after the question, and so remembered for nobody who asked before."""
         story = committed().start(0.0, (1, 0))
-        story.call("get", 0.9, 1.3, "KeyNotFoundError", at=(1, 0))
+        story.call("get", 0.9, 1.3, "KeyNotFoundError", at=(1, 0), key_ids=("k0",))
         story.get("k0", 1.2, 1.3, outcome=Outcome.NOT_FOUND, at=(1, 0))
         assert story.said("linearizability")
 
@@ -280,7 +300,7 @@ class TestLinearizability:
     def test_an_absence_heard_of_after_the_acknowledgement_may_be_remembered(self) -> None:
         """The key waited then, and another instance has just written it."""
         story = waiting(Policy(read_policy="primary-only")).commit(KEY, 3.0)
-        story.call("get", 2.9, 3.05, "KeyNotFoundError")
+        story.call("get", 2.9, 3.05, "KeyNotFoundError", key_ids=("k0",))
         assert not story.get("k0", 3.1, outcome=Outcome.NOT_FOUND).said("linearizability")
 
     def test_a_key_that_waits_is_found(self) -> None:
@@ -306,6 +326,32 @@ class TestLinearizability:
         assert not found_before(SMALL)
         assert not found_before(Policy(cache_ttl_s=1.0))
         assert not found_before(Policy(read_policy="primary-only"))
+
+    def test_a_key_that_was_on_its_way_when_it_was_found_may_be_gone(self) -> None:
+        """It is in memory before its `create` has ended, and taken back if that is refused."""
+
+        def lost(create_told_s: float, outcome: Outcome, found_s: float) -> list[str]:
+            story = Story().create(KEY, 1.0, create_told_s, outcome=outcome)
+            story.get(KEY, found_s).get("k0", 9.0, outcome=Outcome.UNAVAILABLE)
+            return story.said("linearizability")
+
+        assert not lost(1.4, Outcome.FULL, found_s=1.2)
+        assert lost(1.4, Outcome.FULL, found_s=1.5)
+        # What its caller gave up goes on, for as long as its time-out.
+        assert not lost(1.1, Outcome.CANCELLED, found_s=1.3)
+        assert lost(1.1, Outcome.CANCELLED, found_s=1.6)
+        assert lost(1.1, Outcome.ACKNOWLEDGED, found_s=1.05)
+
+    def test_a_create_that_came_later_takes_nothing_back(self) -> None:
+        """Nor one of another process: the key was there before."""
+
+        def lost(asked_s: float, at: tuple[int, int] = (0, 0)) -> list[str]:
+            story = Story().get(KEY, 1.0).create(KEY, asked_s, 3.0, outcome=Outcome.FULL, at=at)
+            return story.get("k0", 9.0, outcome=Outcome.UNAVAILABLE).said("linearizability")
+
+        assert lost(2.0)
+        assert lost(0.9, at=(1, 0))
+        assert not lost(0.9)
 
     def test_a_key_that_is_too_stale_is_unavailable_but_never_unknown(self) -> None:
         """As `max_staleness_s` promises."""
@@ -356,6 +402,17 @@ class TestBinding:
         assert story.said("binding") == [
             "k0 was acknowledged with other material than at 1.100 s, by the same process"
         ]
+
+    def test_what_is_refused_for_a_key_that_waits_is_not_sent_either(self) -> None:
+        """Whatever its caller was told, the primary has it, and from nobody else."""
+        refused = waiting().create(RIVAL, 2.0, 2.5, outcome=Outcome.CONFLICT)
+        assert not refused.said("binding")
+        assert refused.commit(RIVAL, 2.2).said("binding") == [
+            "k0 was put into the primary with other material than at 1.100 s, by the same process"
+        ]
+        others = waiting().create(RIVAL, 2.0, 2.5, outcome=Outcome.CONFLICT)
+        others.create(RIVAL, 2.0, 2.3, at=(1, 0)).commit(RIVAL, 2.2)
+        assert not others.said("binding")
 
     def test_a_key_that_waits_binds_its_id_however_small_memory_is(self) -> None:
         """What the primary has may be evicted, and its id be taken while the primary is away."""

@@ -75,6 +75,7 @@ class TestFreshness:
     def test_an_expired_key_is_not_acknowledged_from_memory(self, durability: Durability) -> None:
         """It was looked at after the primary had failed."""
         assert not Story().create(BRIEF, 3.9, 4.0, durability=durability).said("freshness")
+        assert Story().create(BRIEF, 4.4, durability=durability).said("freshness")
         assert Story().create(BRIEF, 3.9, 4.4, durability=durability).said("freshness") == [
             "k0 was acknowledged from memory, 0.400 s after it had expired"
         ]
@@ -106,21 +107,27 @@ class TestStaleness:
 
     POLICY = Policy(max_staleness_s=5.0)
 
-    def found(self, *, last_answer_s: float, error: str = "", at_s: float = 20.0) -> list[str]:
+    def found(
+        self, *, last_answer_s: float, error: str = "", name: str = "get", of: tuple[str, ...]
+    ) -> list[str]:
         story = Story(policy=self.POLICY, world=ALONE).create(KEY, 1.0)
-        return story.call("get", 0.5, last_answer_s, error).get(KEY, at_s).said("staleness")
+        story.call(name, 0.5, last_answer_s, error, key_ids=of)
+        return story.get(KEY, 20.0).said("staleness")
 
     def test_an_answer_of_the_primary_confirms_for_so_long(self) -> None:
-        """Whatever it was asked; an error confirms nothing."""
-        assert not self.found(last_answer_s=15.0)
-        assert self.found(last_answer_s=14.0) == [
+        """If it was asked for the key, or for a page of keys; an error confirms nothing."""
+        assert not self.found(last_answer_s=15.0, of=("k0",))
+        assert self.found(last_answer_s=14.0, of=("k0",)) == [
             (
                 "get of k0 was answered 6.000 s after the primary could have confirmed it; "
                 "max_staleness_s is 5"
             )
         ]
-        assert not self.found(last_answer_s=15.0, error="KeyNotFoundError")
-        assert self.found(last_answer_s=15.0, error="OSError")
+        assert self.found(last_answer_s=15.0, of=("k1",))
+        assert self.found(last_answer_s=15.0, of=("k0",), error="KeyNotFoundError")
+        assert self.found(last_answer_s=15.0, of=("k0",), error="OSError")
+        assert not self.found(last_answer_s=15.0, of=(), name="list_valid")
+        assert self.found(last_answer_s=15.0, of=(), name="ping")
 
     def test_a_new_key_is_fresh(self) -> None:
         """From when it was made, or put into memory."""

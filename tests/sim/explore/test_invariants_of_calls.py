@@ -8,13 +8,14 @@ import pytest
 
 from ftrepo.interface import Durability
 from ftrepo.policy import Policy
-from sim.explore.happenings import Broke, Outcome
+from sim.explore.happenings import Broke, Outcome, Started, StartFailed
 from sim.explore.hostile_world import (
     DiskFault,
     DiskFaultKind,
     HostileWorld,
     Operation,
     OperationKind,
+    StopKind,
 )
 from sim.explore.settling import settle_bound_s
 from sim.world.outages import Outage, OutageMode
@@ -74,6 +75,50 @@ class TestPromptness:
             story = Story(world=world)
             story.ask(OperationKind.FLUSH, None, 1.0, told_s, Outcome.CANCELLED)
             assert bool(story.said("promptness")) is is_late
+
+    def test_whoever_gives_up_at_an_answer_is_free_with_it(self) -> None:
+        """The first that comes when he has waited for so long."""
+        operation = Operation(
+            at_s=1.0, kind=OperationKind.FLUSH, cancel_after_s=0.1, cancel_at_answer=True
+        )
+        for told_s, is_late in ((1.3, False), (1.4, True)):
+            story = Story(world=HostileWorld(operations=(operation,)))
+            story.call("ping", 1.0, 1.05).call("ping", 1.2, 1.3).call("ping", 1.35, 1.4)
+            story.ask(OperationKind.FLUSH, None, 1.0, told_s, Outcome.CANCELLED)
+            assert bool(story.said("promptness")) is is_late
+
+    def test_the_end_of_a_process_cuts_off_at_once(self) -> None:
+        """Whatever the call waits for; and whom it cannot serve any more, when he comes."""
+
+        def cut_off(asked_s: float, told_s: float) -> list[str]:
+            story = Story().stop(2.0, StopKind.LEAVE)
+            story.ask(OperationKind.FLUSH, None, asked_s, told_s, Outcome.CUT_OFF)
+            return story.said("promptness")
+
+        assert not cut_off(1.0, 2.0)
+        assert cut_off(1.0, 2.5) == ["flush, asked at 1.000 s, took 1.500 s; at most 1 s"]
+        assert not cut_off(3.0, 3.0)
+        assert cut_off(3.0, 3.1)
+
+    def test_a_start_has_a_bound(self) -> None:
+        """A time-out for each page, and for each file that is read."""
+        policy = Policy(
+            load_timeout_s=2.0, load_page_max=1, journal_open_timeout_s=10.0, snapshot_timeout_s=3.0
+        )
+
+        def took(took_s: float, world: HostileWorld, policy: Policy = policy) -> list[str]:
+            story = Story(policy=policy, world=world).create(KEY, 1.0)
+            return story.add(Started(90.0, 0, 1, took_s)).said("promptness")
+
+        plain, both = HostileWorld(), HostileWorld(journal=True, snapshot=True)
+        assert not took(4.0, plain)
+        assert took(4.1, plain) == ["a start took 4.100 s; at most 4 s"]
+        assert not took(17.0, both)
+        assert took(17.1, both)
+        assert took(0.1, plain, Policy(read_policy="primary-only"))
+        assert not took(99.0, plain, Policy(load_timeout_s=None))
+        failed = StartFailed(90.0, 0, 1, "the disk", 4.1)
+        assert Story(policy=replace(policy, load_page_max=9)).add(failed).said("promptness")
 
 
 class TestConvergence:
@@ -156,6 +201,10 @@ class TestConvergence:
         assert story.get(RIVAL, self.SETTLED_S).said("convergence") == [
             "get of k0, which the primary has had since 1.000 s, returned other material"
         ]
+        for read_policy, may_differ in (("cache-first", True), ("primary-first", False)):
+            alone = Policy(pending_writes=False, read_policy=read_policy)  # type: ignore[arg-type]
+            story = Story(policy=alone).create(RIVAL, 0.5, durability=MEMORY).commit(KEY, 1.0)
+            assert bool(story.get(RIVAL, self.SETTLED_S).said("convergence")) is not may_differ
         story = Story().create(KEY, 0.5, durability=MEMORY).get(KEY, self.SETTLED_S)
         assert story.said("convergence") == [
             "get of k0 returned a key that the primary still lacks"
@@ -346,12 +395,48 @@ class TestComposure:
             story = Story(policy=policy).create(KEY, 1.0, outcome=Outcome.CANCELLED)
             story.get("k0", 50.0, outcome=Outcome.UNAVAILABLE)
             assert bool(story.said("composure")) is not is_reason
+        # Not one that it was given a moment ago, nor one that only another instance was given.
+        policy = Policy(max_staleness_s=5.0)
+        young = Story(policy=policy).create(KEY, 1.0, outcome=Outcome.CANCELLED)
+        assert young.get("k0", 5.9, outcome=Outcome.UNAVAILABLE).said("composure")
+        of_others = Story(policy=policy).create(KEY, 1.0, durability=MEMORY, at=(1, 0))
+        assert of_others.get("k0", 50.0, outcome=Outcome.UNAVAILABLE).said("composure")
 
     def test_so_many_calls_that_a_bound_was_reached_are_a_reason(self) -> None:
-        """Nobody sees from outside what they left of the budget."""
-        story = Story(policy=Policy(calls_in_flight_max=2))
-        story.call("get", 1.0, 1.1, "KeyNotFoundError").call("get", 2.0, 2.1, "KeyNotFoundError")
-        assert not story.get("k0", 2.2, outcome=Outcome.UNAVAILABLE).said("composure")
+        """Those that brought nothing have spent their tokens, which come back with time."""
+
+        def refused(at_s: float, error: str = "KeyNotFoundError") -> list[str]:
+            story = Story(policy=Policy(calls_in_flight_max=2, futile_calls_per_s_max=0.5))
+            story.call("get", 1.0, 1.1, error).call("get", 2.0, 2.1, error)
+            return story.get("k0", at_s, outcome=Outcome.UNAVAILABLE).said("composure")
+
+        assert not refused(2.2)
+        assert not refused(3.1)
+        assert refused(3.2)
+        assert refused(2.2, error="")
+
+    def test_calls_under_way_are_a_reason_while_they_last(self) -> None:
+        """Those that were made before, and were answered, are none."""
+
+        def refused(at_s: float) -> list[str]:
+            story = Story(policy=Policy(calls_in_flight_max=2))
+            story.call("get", 1.0, 1.4).call("get", 1.1, 1.5)
+            return story.get("k0", at_s, outcome=Outcome.UNAVAILABLE).said("composure")
+
+        assert not refused(1.3)
+        assert refused(1.6)
+
+    def test_who_asks_at_the_same_time_may_hold_a_place_without_a_call(self) -> None:
+        """Two others do here, and the third is refused; those who have been told hold none."""
+
+        def refused(at_s: float) -> list[str]:
+            story = Story(policy=Policy(calls_in_flight_max=2))
+            for number in (1, 2):
+                story.create(key_of(f"k{number}"), 1.0, 1.2)
+            return story.get("k0", at_s, outcome=Outcome.UNAVAILABLE).said("composure")
+
+        assert not refused(1.1)
+        assert refused(1.3)
 
 
 class TestContainment:

@@ -8,8 +8,8 @@ import pytest
 
 from ftrepo.policy import Policy
 from sim.explore import invariants, playing
-from sim.explore.happenings import Chronicle, ClockStepped, Violation
-from sim.explore.hostile_world import HostileWorld
+from sim.explore.happenings import Asked, Chronicle, ClockStepped, Violation
+from sim.explore.hostile_world import HostileWorld, OperationKind
 from sim.explore.judging import COMPLETION, DETERMINISM, Case, judge, names_of_invariants
 from sim.world.errors import InputError
 from tests.sim.explore.cases import chronicle_of
@@ -21,7 +21,7 @@ def plays(monkeypatch: pytest.MonkeyPatch, *outcomes: Chronicle | Exception) -> 
     """Let play after play end so."""
     coming = iter(outcomes)
 
-    def play(world: HostileWorld, policy: Policy) -> Chronicle:
+    def play(world: HostileWorld, policy: Policy, *, processor_s_max: float) -> Chronicle:
         outcome = next(coming)
         if isinstance(outcome, Exception):
             raise outcome
@@ -40,6 +40,18 @@ def test_a_play_that_fails_breaks_an_invariant(monkeypatch: pytest.MonkeyPatch) 
     ]
     plays(monkeypatch, RuntimeError("the end"))
     assert judge(CASE, only="truth").violations == ()
+
+
+def test_a_play_without_an_end_breaks_an_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one of that moment, for the others may be broken by it; its history is kept."""
+    asked = Asked(60.0, 0, OperationKind.FLUSH, 0, 0, None)
+    stuck = chronicle_of(asked, failure="NoProgressError: in a circle")
+    plays(monkeypatch, stuck)
+    verdict = judge(CASE, twice=True)
+    assert [each.invariant for each in verdict.violations] == [COMPLETION, "promptness"]
+    assert (verdict.violations[0].at_s, verdict.chronicle) == (60.0, stuck)
+    plays(monkeypatch, stuck)
+    assert len(judge(CASE, only=COMPLETION).violations) == 1
 
 
 def test_a_world_that_says_what_cannot_be_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,3 +98,15 @@ def test_a_budget_without_a_clock_is_refused() -> None:
         search(Planted(), workers=1, budget_s=1.0)
     done = search(Planted(seeds=3), workers=1)
     assert (done.seeds, done.wall_s, done.seeds_per_s) == (3, None, None)
+
+
+def test_an_error_of_the_search_itself_says_for_which_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invariant that fails to judge is no finding; whoever mends it needs the world."""
+
+    def judged(self: Planted, seed: int, case: Case) -> Verdict:
+        raise ZeroDivisionError("in an invariant")
+
+    monkeypatch.setattr(Planted, "judged", judged)
+    with pytest.raises(ZeroDivisionError) as caught:
+        searched(Planted(first=7, seeds=3, grounds=TWO[1:]))
+    assert caught.value.__notes__ == ["in the world of seed 7 of scenario second"]

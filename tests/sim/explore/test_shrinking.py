@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from ftrepo.policy import Policy
+from sim.explore.happenings import Violation
 from sim.explore.hostile_world import HostileWorld, KeySpec, Operation, OperationKind
-from sim.explore.judging import Case
-from sim.explore.shrinking import Shrinking, size
+from sim.explore.judging import COMPLETION, DETERMINISM, Case
+from sim.explore.shrinking import Shrinking, is_alike, size
 from sim.explore.simpler import PLAIN_PRIMARY
 from sim.explore.timescale import NEVER_S, moments, moved
 from sim.world.errors import InputError
@@ -170,3 +171,19 @@ def test_instances_and_keys_that_are_left_out_leave_no_gap() -> None:
     assert best.skew_s == (3.0,)
     assert [(each.instance, each.key) for each in best.operations] == [(0, 1)]
     assert [each.same_id_as for each in best.keys] == [None, 0]
+
+
+def test_a_fault_does_not_slip_into_another_as_its_world_gets_smaller() -> None:
+    """What is seen is the same, but for numbers and ids; of errors and of two plays, their kind."""
+
+    def said(said: str, invariant: str = "convergence") -> Violation:
+        return Violation(invariant=invariant, at_s=1.0, said=said)
+
+    waits = said("k12 still waits to be written, 31.610 s after the primary was well")
+    assert is_alike(waits, said("k0 still waits to be written, -2 s after the primary was well"))
+    assert not is_alike(waits, said("k12 is still in the journal, 31.610 s after"))
+    assert not is_alike(waits, replace(waits, invariant="durability"))
+    assert is_alike(said("two plays part", DETERMINISM), said("in how they end", DETERMINISM))
+    stuck = said("KeyError: 3", COMPLETION)
+    assert is_alike(stuck, said("KeyError: 'k1'", COMPLETION))
+    assert not is_alike(stuck, said("TypeError: 3", COMPLETION))

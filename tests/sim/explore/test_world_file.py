@@ -55,6 +55,14 @@ def test_a_file_holds_each_setting_of_policy_and_primary(tmp_path: Path) -> None
         ('{"world": {}, "policy": {}, "seed": 3}', "'?seed'? is none of about"),
         ('{"world": {"instances": 0}, "policy": {}}', "world.instances must be at least 1"),
         ('{"world": {"instance": 1}, "policy": {}}', "did you mean 'instances'"),
+        (
+            '{"world": {"keys": [{"expires_s": 9.0, "same_id_as": 0}]}, "policy": {}}',
+            r"keys\[0\].same_id_as must be the place of an earlier key, not 0",
+        ),
+        (
+            '{"world": {"disk_faults": [{"start_s": 5, "end_s": 2, "kind":"full"}]},"policy":{}}',
+            "a disk fault must end after it begins at 5 s",
+        ),
         ('{"world": {}, "policy": {"pending_max": 0}}', "pending_max"),
         ('{"world": {}, "policy": []}', "policy must be a table"),
         ('{"world": {}, "policy": {}, "about": 3}', "about must be a text"),

@@ -1,0 +1,1 @@
+"""Scenes that are set on a world that was drawn: each module has those of one kind."""
