@@ -39,6 +39,7 @@ from ftrepo.interface import (
 )
 from ftrepo.journal.sqlite import SqliteJournal
 from ftrepo.keys import Algorithm, PublicKey, SigningKey
+from ftrepo.listing import ValidKeys
 from ftrepo.memory import InMemoryRepository
 from ftrepo.pending import PendingWrites
 from ftrepo.policy import Policy
@@ -88,4 +89,5 @@ __all__ = [
     "SqliteJournal",
     "TimeLimitError",
     "UnsupportedAlgorithmError",
+    "ValidKeys",
 ]

@@ -50,6 +50,7 @@ from ftrepo.interface import (
     Snapshot,
 )
 from ftrepo.journal.guarded import GuardedJournal
+from ftrepo.listing import Listing, ValidKeys
 from ftrepo.lookup import Lookup
 from ftrepo.memory import InMemoryRepository
 from ftrepo.peers import PeerLookup
@@ -182,6 +183,15 @@ class FaultTolerantRepository:
                 peers, cache=self.cache, policy=policy, now=now, observe=self._observe
             ),
         )
+        self._listing = Listing(
+            primary=primary,
+            guarded=self._guarded,
+            custody=self._custody,
+            pending=self.pending,
+            lookup=self.lookup,
+            policy=policy,
+            now=now,
+        )
         self._reconciler = Reconciler(
             primary=primary,
             guarded=self._guarded,
@@ -285,6 +295,7 @@ class FaultTolerantRepository:
             durability = await self._write_through(key, put_at=put_at)
         # Whoever asked while the key was on its way may have been told that there is none.
         self._custody.absent.forget(key.id)
+        self._listing.note(key)
         self._observe(KeyCreated(key_id=key.id, durability=durability))
         return durability
 
@@ -304,6 +315,25 @@ class FaultTolerantRepository:
         Not one that has expired, nor one that memory may not serve any more (`max_staleness_s`).
         """
         return self.lookup.at_hand(key_id)
+
+    def all_at_hand(self) -> list[PublicKey]:
+        """Return every key for which `at_hand` has an answer, and ask nobody."""
+        return self.lookup.all_at_hand()
+
+    async def valid_keys(self) -> ValidKeys:
+        """Return every unexpired key that `get` would return, and whether these are all.
+
+        The primary is asked within `select_timeout_s` for each page and `load_timeout_s` as a
+        whole. Callers share one answer a second (`ftrepo.listing.LISTED_FOR_S`): it has every key
+        whose `create` was acknowledged here, but may be so much older than one of another instance.
+        Other instances are not asked.
+
+        Raises:
+            KeyUnavailableError: only with `read_policy="primary-only"`, if the primary cannot be
+                asked. Otherwise memory answers, and the answer is not complete.
+        """
+        self._must_run()
+        return await self._listing.keys()
 
     async def until_settled(self, key_id: str) -> None:
         """Wait until a key no longer waits to be written: the primary has it, or it was given up.

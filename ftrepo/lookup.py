@@ -113,6 +113,10 @@ class Lookup:
         """Return an unexpired key from memory, pending ones included, if it may be served."""
         return self._recall(key_id)
 
+    def all_at_hand(self) -> list[PublicKey]:
+        """Return every key for which `at_hand` has an answer. That is no use of them."""
+        return [key for key in self._cache.lookup_all() if not self._is_stale(key)]
+
     async def _answer(self, key_id: str, asked_s: float) -> Answer:
         """What the primary says, now or a moment ago, within the time-out."""
         if self._custody.absent.has(key_id, asked_s):
@@ -195,8 +199,12 @@ class Lookup:
     def _recall(self, key_id: str) -> PublicKey | None:
         """The key from memory, pending ones included; not if it has been unconfirmed too long."""
         key = self._cache.lookup(key_id)
-        if key is not None and self._staleness_max is not None:
-            confirmed = self._cache.confirmed_at(key_id) or key.created
+        return None if key is None or self._is_stale(key) else key
+
+    def _is_stale(self, key: PublicKey) -> bool:
+        is_stale = False
+        if self._staleness_max is not None:
+            confirmed = self._cache.confirmed_at(key.id) or key.created
             if self._now() - confirmed > self._staleness_max:
-                key = None
-        return key
+                is_stale = True
+        return is_stale

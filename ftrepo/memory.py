@@ -123,6 +123,16 @@ class InMemoryRepository:
         now = self._now()
         return [entry.key for entry in self._entries() if now < entry.key.expires]
 
+    def lookup_all(self) -> list[PublicKey]:
+        """Return what `lookup` would for every id; without those that `ttl_s` has taken away.
+
+        That is no use of them.
+        """
+        now = self._now()
+        keys = [entry.key for entry in self._recent if now < entry.leaves]
+        keys += [entry.key for entry in self._pinned.values() if now < entry.key.expires]
+        return keys
+
     def discard(self, key_id: str) -> bool:
         """Forget a key, pinned or not. Returns whether memory held it."""
         entry = self._pinned.get(key_id)
