@@ -16,12 +16,12 @@ import asyncpg
 
 from ftrepo.keys import SigningKey
 from ftrepo.postgres import migrate
+from ftrepo.postgres.binaries import server_user
 from ftrepo.postgres.recovery.backup import take_backup
 from ftrepo.postgres.recovery.backup_record import Backup
 from ftrepo.postgres.recovery.checks import Check
 from ftrepo.postgres.recovery.restore import Restored, Target, restore
 from ftrepo.postgres.recovery.wal_archive import archive_settings
-from sim.testbed.binaries import server_user
 from sim.testbed.cluster import Cluster
 from sim.testbed.sql import run_sql
 from sim.testbed.workspace import workspace

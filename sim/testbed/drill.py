@@ -27,10 +27,11 @@ import asyncpg
 
 from ftrepo.interface import Durability
 from ftrepo.postgres import migrate
+from ftrepo.postgres.binaries import server_user
 from ftrepo.postgres.recovery.backup import take_backup
 from ftrepo.postgres.recovery.restore import Restored, Target, restore
 from ftrepo.postgres.recovery.wal_archive import archive_settings
-from sim.testbed.binaries import TestbedError, server_user
+from sim.testbed.binaries import TestbedError
 from sim.testbed.cluster import Cluster
 from sim.testbed.drill_load import DrillLoad, drill_service, now
 from sim.testbed.drill_outcome import DrillOutcome, DrillSettings

@@ -5,15 +5,13 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 from pathlib import Path
 
-from sim.testbed import guardian
-from sim.testbed.binaries import TestbedError, server_binaries, server_user
+from ftrepo.postgres.binaries import server_user
+from sim.testbed.binaries import TestbedError, server_binaries
+from sim.testbed.guarded_folder import GuardedFolder
 
 _INITDB = (
     "--username=postgres",
@@ -35,16 +33,10 @@ class Workspace:
     def __init__(self) -> None:
         self.user = server_user()
         self.binaries = server_binaries()
-        self.folder = Path(tempfile.mkdtemp(prefix="ftrepo-testbed-"))
+        self._guarded = GuardedFolder("ftrepo-testbed-", uid=self.user.uid, gid=self.user.gid)
+        self.folder = self._guarded.path
         self._lock = threading.Lock()
         self._made = 0
-        try:
-            if self.user.is_another:
-                os.chown(self.folder, self.user.uid, self.user.gid)
-            self._guardian = self._start_guardian()
-        except BaseException:
-            shutil.rmtree(self.folder)
-            raise
 
     def new_data_folder(self) -> Path:
         """Return the data folder of a new, empty cluster."""
@@ -83,33 +75,15 @@ class Workspace:
 
     def watch(self, pid: int) -> None:
         """Tell the guardian of a server that runs."""
-        self._tell(f"+{pid}\n")
+        self._guarded.watch(pid)
 
     def unwatch(self, pid: int) -> None:
         """Tell the guardian that a server has ended, so that its number may be another's."""
-        self._tell(f"-{pid}\n")
+        self._guarded.unwatch(pid)
 
     def close(self) -> None:
         """Let the guardian end what still runs and remove the folder, and wait for it."""
-        if self._guardian.stdin is not None and not self._guardian.stdin.closed:
-            self._guardian.stdin.close()
-        self._guardian.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _start_guardian(self) -> subprocess.Popen[bytes]:
-        owner = (str(self.user.uid), str(self.user.gid))
-        return subprocess.Popen(
-            [sys.executable, "-I", guardian.__file__, self.folder, *owner],
-            stdin=subprocess.PIPE,
-            # Ctrl-C is for the testbed; the guardian must outlive it.
-            start_new_session=True,
-            cwd="/",
-        )
-
-    def _tell(self, line: str) -> None:
-        assert self._guardian.stdin is not None
-        self._guardian.stdin.write(line.encode())
-        self._guardian.stdin.flush()
+        self._guarded.close()
 
 
 def workspace() -> Workspace:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import site
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -14,13 +12,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from sim.testbed.binaries import (
-    OVERRIDE,
-    TestbedError,
-    find_binaries,
-    server_binaries,
-    server_user,
-)
+from ftrepo.postgres.binaries import OVERRIDE, server_user
+from sim.testbed.binaries import TestbedError, server_binaries
 from sim.testbed.cluster import Cluster, ExistingServer
 from sim.testbed.guardian import family, runs
 from sim.testbed.sql import run_sql
@@ -150,42 +143,13 @@ def test_somebody_elses_server_gives_databases(cluster: Cluster) -> None:
         run_sql(dsn, "SELECT 1")
 
 
-def test_the_override_names_the_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment names the folder, and a folder without programs is refused by its name."""
-    real = find_binaries()
-    monkeypatch.setenv(OVERRIDE, str(real))
-    assert find_binaries() == real.resolve()
+def test_programs_that_are_not_there_are_the_testbeds_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever uses the testbed has one error to know, which says the same."""
     monkeypatch.setenv(OVERRIDE, str(tmp_path))
-    with pytest.raises(TestbedError, match=str(tmp_path)):
-        find_binaries()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
-def test_programs_under_a_private_home_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs that `nobody` cannot reach are copied, once, to where it can run them."""
-    found = find_binaries()
-    with tempfile.TemporaryDirectory() as place:
-        home = Path(place, "home")
-        home.mkdir(mode=0o700)
-        package = home / found.parents[1].name
-        package.mkdir()
-        shutil.copytree(found.parent, package / found.parent.name)
-        libraries = found.parents[1].with_name(f"{package.name}.libs")
-        if libraries.exists():
-            shutil.copytree(libraries, home / libraries.name)
-        Path(place).chmod(0o755)
-        monkeypatch.setenv(OVERRIDE, str(package / found.parent.name / "bin"))
-        monkeypatch.setattr("tempfile.tempdir", place)
-        copied = server_binaries()
-        assert home not in copied.parents
-        assert server_binaries() == copied
-        command = [copied / "initdb", "--version"]
-        shown = subprocess.run(command, check=True, **server_user().popen_options())  # type: ignore[call-overload]
-        assert shown.returncode == 0
-        assert sorted(path.name for path in Path(place).iterdir()) == [
-            copied.parents[2].name,
-            "home",
-        ]
+    with pytest.raises(TestbedError, match="there is no initdb and postgres in it"):
+        server_binaries()
 
 
 HOLD_A_SERVER = """
