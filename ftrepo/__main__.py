@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, by the custom of shells."""
 
-_MONITORING = (["dashboard"], ["alerts"], ["metrics"])
-"""Commands that do without a database, whose commands are then not loaded."""
+_MONITORING = ("dashboard", "alerts", "metrics")
+"""Commands that need no extra."""
+
+_SERVICE = {"serve": "run the token-exchange service", "secret": "make a secret for a client"}
+"""Commands that need the extra `service`, and what they do."""
 
 _EXAMPLES = """\
 examples:
+  python -m ftrepo serve
   export FTREPO_DSN=postgresql://ftrepo@db.example:5432/ftrepo
   python -m ftrepo db status
   python -m ftrepo db upgrade --sql
@@ -38,12 +42,14 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    first = given[0] if given else ""
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        options = _parser(for_monitoring=list(given[:1]) in _MONITORING).parse_args(given)
+        options = _parser(first).parse_args(given)
         code: int = options.command(options)
     except ImportError as error:
-        print(f"error: {error}; install it with: pip install 'ftrepo[postgres]'", file=sys.stderr)
+        extra = "service" if first in _SERVICE else "postgres"
+        print(f"error: {error}; install it with: pip install 'ftrepo[{extra}]'", file=sys.stderr)
         return 2
     except (FtrepoError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,10 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser(*, for_monitoring: bool) -> argparse.ArgumentParser:
+def _parser(first: str) -> argparse.ArgumentParser:
+    """The parser, with what the first argument needs: each extra is loaded for its own commands."""
     parser = argparse.ArgumentParser(
         prog="python -m ftrepo",
-        description="Look after the database of the public keys, and after those who watch it.",
+        description="Run the service of the public keys, and look after its database and alerts.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -68,14 +75,26 @@ def _parser(*, for_monitoring: bool) -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if not for_monitoring:
+    if first not in _MONITORING and first not in _SERVICE:
         _add_database_commands(database.add_subparsers(required=True, metavar="COMMAND"))
     dashboard = commands.add_parser("dashboard", help="print the dashboard for Grafana")
     dashboard.set_defaults(command=_print_dashboard)
     alerts = commands.add_parser("alerts", help="print the alert rules for Prometheus")
+    alerts.add_argument(
+        "--runbooks",
+        metavar="ADDRESS",
+        help="where your team reads the operations guide; default: docs/operations.md",
+    )
     alerts.set_defaults(command=_print_alerts)
     metrics = commands.add_parser("metrics", help="print the table of what is measured")
     metrics.set_defaults(command=_print_metrics)
+    if first in _SERVICE:
+        from ftrepo.service.command import add_service
+
+        add_service(commands)
+    else:
+        for name, does in _SERVICE.items():
+            commands.add_parser(name, help=does)
     return parser
 
 
@@ -86,10 +105,11 @@ def _print_dashboard(_: argparse.Namespace) -> int:
     return 0
 
 
-def _print_alerts(_: argparse.Namespace) -> int:
+def _print_alerts(options: argparse.Namespace) -> int:
     from ftrepo.telemetry.grafana import alerts_yaml
 
-    print(alerts_yaml(), end="")
+    given = () if options.runbooks is None else (options.runbooks,)
+    print(alerts_yaml(*given), end="")
     return 0
 
 

@@ -34,9 +34,14 @@ def log_failure(logger: logging.Logger, message: str, *args: object, error: Base
         error: why.
     """
     if logger.isEnabledFor(logging.ERROR):
-        shown = "; from ".join(map(_shown, islice(_family(error), ERRORS_MAX)))
+        shown = failure_text(error)
         # One template for all lines of a place in the code: who collects logs groups by it.
         logger.error(f"{message}: %s", *args, shown, stacklevel=2)  # noqa: G004
+
+
+def failure_text(error: BaseException) -> str:
+    """Return what `log_failure` says of an error: one line, without what looks like a secret."""
+    return "; from ".join(map(_shown, islice(_family(error), ERRORS_MAX)))
 
 
 def _family(error: BaseException) -> Iterator[BaseException]:

@@ -8,6 +8,8 @@
     keys/              the service's own keys: their life, the key set, other instances
     http/              routes, errors, limits, health and metrics
     running            puts all of it together, starts it and stops it
+    embedded/          a PostgreSQL of its own, where none is given
+    server             one process: started, served by uvicorn, stopped in order
     command            `python -m ftrepo serve`
 
 Needs `pip install 'ftrepo[service]'`.

@@ -13,8 +13,9 @@ Needs `pip install 'ftrepo[prometheus]'`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import Protocol
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import (
@@ -26,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from ftrepo.telemetry.metric import BUCKETS_S, Kind, Metric
 from ftrepo.telemetry.metrics import METRICS, Metrics
+from ftrepo.telemetry.reading import Reading
 
 _BOUNDS = [*map(str, BUCKETS_S), "+Inf"]
 
@@ -33,21 +35,35 @@ _BOUNDS = [*map(str, BUCKETS_S), "+Inf"]
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
-class MetricsCollector(Collector):
-    """Shows one `Metrics`. A registry can have one of them, because names must not repeat."""
+class Readable(Protocol):
+    """Whatever has figures to show, such as a `Metrics`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def read(self) -> Reading:
+        """Return every series as it is now. Any thread that shows them calls this."""
+        ...
+
+
+class MetricsCollector(Collector):
+    """Shows one `Metrics`. A registry can have one of them, because names must not repeat.
+
+    Args:
+        metrics: is read at each scrape.
+        table: the rows that are shown.
+    """
+
+    def __init__(self, metrics: Readable, table: Sequence[Metric] = METRICS) -> None:
         self._metrics = metrics
+        self._table = table
 
     def describe(self) -> Iterable[Family]:
         """Every family, empty: registering looks at the names and reads nothing."""
-        return map(_family, METRICS)
+        return map(_family, self._table)
 
     def collect(self) -> Iterator[Family]:
         """Every family as it is now. May be called in any thread, and does not raise."""
         reading = self._metrics.read()
         values = reading.by_metric()
-        for metric in METRICS:
+        for metric in self._table:
             family = _family(metric)
             if isinstance(family, HistogramMetricFamily):
                 for (each, labels), seen in reading.distributions.items():

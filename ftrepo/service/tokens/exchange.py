@@ -40,7 +40,8 @@ class TokenExchange:
     Args:
         verifier: knows the providers and tells whether a token is one of theirs.
         issuer: signs.
-        settings: `audiences`, and `clients` for those that prove who they are.
+        settings: `audiences`, `clients` for those that prove who they are, and in `tokens` whether
+            all must.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TokenExchange:
         self._issuer = issuer
         self._audiences = settings.audiences
         self._clients = Clients(settings.clients)
+        self._needs_client = settings.tokens.exchange_needs_client
 
     async def exchange(self, form: Form, *, authorization: str | None = None) -> IssuedToken:
         """Return an internal token for the external one in the form.
@@ -60,19 +62,19 @@ class TokenExchange:
 
         Args:
             form: the request's parameters.
-            authorization: the request's header. Credentials need not be brought, but must be right
-                if they are.
+            authorization: the request's header. Credentials need not be brought, unless the
+                settings say so, but must be right if they are.
 
         Raises:
             TokenRequestError: the request is refused; the code and the reason say why.
-            InvalidClientError: credentials were brought and are wrong.
+            InvalidClientError: credentials were brought and are wrong, or needed and not brought.
             InvalidTokenError: the subject's or the actor's token is not accepted.
             ProviderUnavailableError: the keys of a provider cannot be had.
             NoSigningKeyError: the service has no key that may sign.
         """
         request = _read(form)
         claims: dict[str, object] = {}
-        if brings_credentials(authorization, form):
+        if self._needs_client or brings_credentials(authorization, form):
             claims["client_id"] = self._clients.authenticate(authorization, form).id
         subject = await self._verifier.verify(request.subject_token)
         provider, name = subject.provider, name_in_token(subject.subject)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ftrepo.rotation import REPEAT_CREATE_S
-from ftrepo.service.errors import InvalidTokenError, NoSigningKeyError, ServiceSettingsError
+from ftrepo.service.errors import InvalidTokenError, NoSigningKeyError
 from ftrepo.service.tokens.jws import compact_jws
 from ftrepo.service.tokens.token_types import TokenType
 
@@ -62,9 +62,6 @@ class TokenIssuer:
         settings: `lifetime_s` and `leeway_s`.
         now: the calendar time.
         token_id: returns the claim `jti`; what nobody can guess and nothing repeats.
-
-    Raises:
-        ServiceSettingsError: the lifetime is under a second: claims have whole seconds.
     """
 
     def __init__(
@@ -76,11 +73,6 @@ class TokenIssuer:
         now: Clock,
         token_id: Callable[[], str] = random_token_id,
     ) -> None:
-        if settings.lifetime_s < 1.0:
-            raise ServiceSettingsError(
-                f"tokens.lifetime_s = {settings.lifetime_s:g} must be at least 1: the times in a "
-                "token are whole seconds"
-            )
         self._signing_key = signing_key
         self._issuer = issuer
         self._lifetime = timedelta(seconds=settings.lifetime_s)

@@ -281,6 +281,16 @@ def test_wrong_credentials_are_not_passed_over() -> None:
         exchange(authorization="Bearer something")
 
 
+def test_a_stolen_token_is_not_enough_where_clients_must_prove_who_they_are() -> None:
+    """An operator may ask for it; a name alone does not do, and a client's secret does."""
+    strict = service_settings(tokens=TokenSettings(exchange_needs_client=True))
+    for sent in (request(), request(client_id="billing")):
+        with pytest.raises(InvalidClientError):
+            exchange(sent, service=strict)
+    named = exchange(request(client_id="billing", client_secret=SECRET), service=strict)
+    assert claims_of(named)["client_id"] == "billing"
+
+
 def test_what_cannot_be_served_now_is_said_so() -> None:
     """A provider that cannot be asked, or a service without a key: worth another try later."""
 

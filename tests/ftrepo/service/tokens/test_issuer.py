@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftrepo.keys import Algorithm, SigningKey
-from ftrepo.service.errors import InvalidTokenError, NoSigningKeyError, ServiceSettingsError
+from ftrepo.service.errors import InvalidTokenError, NoSigningKeyError
 from ftrepo.service.settings import TokenSettings
 from ftrepo.service.tokens import TokenIssuer, compact_jws
 from ftrepo.service.tokens.issuer import OWN_CLAIMS
@@ -205,12 +205,6 @@ def test_a_token_is_for_somebody() -> None:
     """Without an audience it would be for everybody."""
     with pytest.raises(ValueError, match="needs an audience"):
         issuer().issue(subject="a", audiences=[])
-
-
-def test_a_lifetime_under_a_second_is_refused_at_the_start() -> None:
-    """No token could be issued with it, and the error names the setting."""
-    with pytest.raises(ServiceSettingsError, match=r"tokens\.lifetime_s = 0\.5"):
-        issuer(lifetime_s=0.5)
 
 
 def test_the_clock_is_read_in_any_time_zone() -> None:

@@ -1,0 +1,146 @@
+"""Where the service listens, and how long a connection may say nothing.
+
+uvicorn closes a connection that is idle after an answer, but waits for ever for the first request
+and for the rest of one that has begun: a caller could hold thousands of connections for nothing.
+Here a request's head must arrive in time. Its body is bounded by `http.limits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+from typing import TYPE_CHECKING, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ftrepo.service.errors import ServiceSettingsError
+
+if TYPE_CHECKING:
+    from ftrepo.service.settings import ServerSettings
+
+_log = logging.getLogger("ftrepo")
+
+HEAD_BYTES_MAX = 65_536
+"""Of a request's line and headers; more is refused with a bare 400. It is twice the bound of
+`http.limits`, so that whoever is somewhat above that is told what is wrong."""
+
+OTHER_FILES = 256
+"""Open files besides the connections of callers: those to the database, to providers and peers, the
+journal, the log."""
+
+
+def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address that a host has, all on one port; none listens yet.
+
+    Args:
+        host: a name or an address of this machine; "0.0.0.0" and "::" are all of them.
+        port: zero for any that is free.
+
+    Raises:
+        ServiceSettingsError: that is not possible; the message says why and what to set.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise ServiceSettingsError(
+            f"server.host = {host!r}: there is no such host (--host)"
+        ) from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            taken = sockets[0].getsockname()[1] if sockets else address[1]
+            one = socket.socket(family, kind, protocol)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind((address[0], taken, *address[2:]))
+            one.setblocking(False)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise ServiceSettingsError(_why_not_bound(error, host, port)) from None
+    return sockets
+
+
+def _why_not_bound(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} of {host} is taken: choose another one (--port or server.port; 0 takes "
+            "any that is free), or stop who has it"
+        )
+    if error.errno == errno.EACCES:
+        return f"port {port} of {host} may not be used by this user: choose one above 1023 (--port)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"server.host = {host!r} is no address of this machine (--host)"
+    return f"cannot listen on port {port} of {host}: {error.strerror}"
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return how a program on this machine reaches a socket."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is looked for.
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def allow_open_files(connections_max: int) -> None:
+    """Raise the process's limit on open files to what so many connections need, if it may."""
+    wanted = connections_max + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _log.warning(
+            "the system allows %s open files, too few for server.connections_max = %s: lower it, "
+            "or raise the limit (ulimit -n, LimitNOFILE)",
+            allowed,
+            connections_max,
+        )
+
+
+class TimedHeads(H11Protocol):
+    """A connection on which each request's head must arrive in time, or it is closed."""
+
+    head_timeout_s: ClassVar[float]
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._expect_head(self.head_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next head, which may begin while the connection is kept alive."""
+        answered = self.cycle
+        super().on_response_complete()
+        if self.cycle is answered:  # Else a request that was sent early is under way already.
+            self._expect_head(self.timeout_keep_alive + self.head_timeout_s)
+
+    def _expect_head(self, within_s: float) -> None:
+        self._forget()
+        self._timer = self.loop.call_later(within_s, self._close_unless_after, self.cycle)
+
+    def _close_unless_after(self, before: object) -> None:
+        if self.cycle is before and not self.transport.is_closing():
+            self.transport.close()
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def timed_heads(settings: ServerSettings) -> type[TimedHeads]:
+    """Return the class of connections with these settings."""
+    return type("_Timed", (TimedHeads,), {"head_timeout_s": settings.request_head_timeout_s})
