@@ -42,6 +42,10 @@ BENCHMARKS = {
     "registry_execute": "benchmarks.limits",
     "bulkhead_call": "benchmarks.limits",
     "rate_limit_call": "benchmarks.limits",
+    "service_get_key": "benchmarks.service",
+    "service_get_key_while_down": "benchmarks.service",
+    "service_key_set": "benchmarks.service",
+    "service_token": "benchmarks.service",
     "sweep_overhead": "benchmarks.sweep",
     "sweep_idle": "benchmarks.sweep",
 }
