@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTHONS ?= python3.11 python3.12 python3.13
 JOBS ?= 2
-EXTRAS := cluster,dev,notebooks,opentelemetry,postgres,prometheus,service,sim,testbed,tuning
+EXTRAS := cluster,dev,embedded,notebooks,opentelemetry,postgres,prometheus,service,sim,tuning
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ftrepo-setup

@@ -94,6 +94,22 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
     assert not missing
 
 
+def anchors(page: str) -> set[str]:
+    """What a link to a heading of a page may name, as GitHub makes it."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", plain, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_the_links_to_a_heading_find_it(page: str) -> None:
+    """The part of a link behind `#` is a heading of the page that it names."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((\w[\w-]*\.md)?#([^)]+)\)", text):
+        assert anchor in anchors(target or page), f"{target}#{anchor}"
+
+
 def test_the_table_of_invariants_is_that_of_the_search() -> None:
     """Each stands on the page of the search, with what it says, and no other does."""
     from sim.explore.invariants import INVARIANTS

@@ -26,6 +26,8 @@ def declared() -> dict[str, Requirement]:
     """Every requirement of pyproject.toml by name: core, extras and the build backend."""
     texts = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
     requirements = [Requirement(text) for text in sum(EXTRAS.values(), texts)]
+    # An extra may bring others.
+    requirements = [each for each in requirements if each.name != "ftrepo"]
     assert len({r.name for r in requirements}) == len(requirements), "one place for each name"
     return {canonicalize_name(r.name): r for r in requirements}
 

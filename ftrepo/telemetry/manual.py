@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ftrepo.telemetry.metric import Kind, Metric
 from ftrepo.telemetry.metrics import METRICS
 
 _UNITS = {"s": "seconds", "By": "bytes", "": ""}
 
 
-def metrics_table() -> str:
-    """Return every metric as a row of Markdown: its names, labels, unit and meaning."""
+def metrics_table(metrics: Sequence[Metric] = METRICS) -> str:
+    """Return every metric as a row of Markdown: its names, labels, unit and meaning.
+
+    Args:
+        metrics: the rows; those of the repository by default.
+    """
     rows = [
         "| Prometheus | OpenTelemetry | kind | labels | unit | meaning |",
         "|---|---|---|---|---|---|",
-        *map(_row, METRICS),
+        *map(_row, metrics),
     ]
     return "\n".join(rows) + "\n"
 

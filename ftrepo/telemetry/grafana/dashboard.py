@@ -10,9 +10,11 @@ from typing import Any
 from ftrepo.telemetry.grafana.breaker_panels import BREAKERS, HEALTH, LIMITS, RETRIES
 from ftrepo.telemetry.grafana.panel import Panel
 from ftrepo.telemetry.grafana.repository_panels import CACHE, PENDING, PRIMARY
+from ftrepo.telemetry.grafana.service_panels import SERVICE
 
 ROWS = {
     "Is all well?": HEALTH,
+    "Service": SERVICE,
     "Breakers": BREAKERS,
     "Primary": PRIMARY,
     "Pending writes": PENDING,
@@ -25,6 +27,9 @@ ROWS = {
 SELECTOR = 'job=~"$job",instance=~"$instance"'
 """What `$here` stands for."""
 
+RUNBOOKS = "docs/operations.md"
+"""The operations guide, as the shipped rules name it."""
+
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _COLUMNS = 24
 _HEIGHTS = {"stat": 4, "states": 6, "graph": 7}
@@ -35,7 +40,7 @@ def dashboard() -> dict[str, Any]:
     """Return the dashboard. It works from Grafana 10 on, and asks for its data source."""
     return {
         "uid": "ftrepo",
-        "title": "ftrepo: keys, breakers and the primary",
+        "title": "ftrepo: service, keys, breakers and the primary",
         "description": "How to read each panel is said beside its title.",
         "tags": ["ftrepo"],
         "schemaVersion": 39,
@@ -54,9 +59,15 @@ def dashboard_json() -> str:
     return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
 
 
-def alerts_yaml() -> str:
-    """Return the alert rules, as the file that Prometheus reads."""
-    return (files("ftrepo.telemetry.grafana") / "alerts.yml").read_text(encoding="utf-8")
+def alerts_yaml(runbooks: str = RUNBOOKS) -> str:
+    """Return the alert rules, as the file that Prometheus reads.
+
+    Args:
+        runbooks: where the operations guide is: an address to which `#` and an alert's name are
+            added, for the annotation `runbook_url`.
+    """
+    text = (files("ftrepo.telemetry.grafana") / "alerts.yml").read_text(encoding="utf-8")
+    return text.replace(f"runbook_url: {RUNBOOKS}#", f"runbook_url: {runbooks}#")
 
 
 def _variables() -> Iterable[dict[str, Any]]:

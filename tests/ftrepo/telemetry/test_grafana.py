@@ -13,17 +13,21 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from ftrepo.__main__ import main
+from ftrepo.service.http.metric_table import SERVICE_METRICS
 from ftrepo.telemetry.grafana import alerts_yaml, dashboard, dashboard_json
 from ftrepo.telemetry.metric import Kind
 from ftrepo.telemetry.metrics import METRICS
+from tests.ftrepo.service.alerting import scraped
+from tests.ftrepo.service.http.serving import Served
 from tests.laboratory import Laboratory
+from tests.promql_names import FUNCTIONS, WORDS, bare, grouping, selectors
 from tests.scraped import in_an_outage, scrape
 
 ROOT = Path(__file__).parents[3]
 HERE = ROOT / "ftrepo" / "telemetry" / "grafana"
 
 PANELS = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
-RULES = yaml.safe_load(alerts_yaml())["groups"][0]["rules"]
+RULES = [rule for group in yaml.safe_load(alerts_yaml())["groups"] for rule in group["rules"]]
 QUERIES = {
     **{
         f"{panel['title']} {target['refId']}": target["expr"]
@@ -33,26 +37,13 @@ QUERIES = {
     **{rule["alert"]: rule["expr"] for rule in RULES},
 }
 
-WORDS = {"and", "or", "unless", "on", "by", "bool"}
-FUNCTIONS = {
-    "avg_over_time",
-    "count",
-    "histogram_quantile",
-    "increase",
-    "max",
-    "min",
-    "min_over_time",
-    "rate",
-    "sum",
-    "vector",
-}
 TARGET_LABELS = {"job", "instance"}
 """What Prometheus itself gives every series that it scrapes."""
 
 
 @pytest.fixture(scope="module")
 def series() -> dict[str, set[str]]:
-    """The name of each series, with its labels, of a repository that is in an outage."""
+    """The name of each series, with its labels, of a repository in an outage and of a service."""
 
     async def ask(_: Laboratory, registry: CollectorRegistry) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
@@ -60,28 +51,16 @@ def series() -> dict[str, set[str]]:
             found.setdefault(name, set()).update(label for label, _ in labels)
         return found
 
-    return in_an_outage(ask, at_s=20.0)
+    async def refused(served: Served) -> None:
+        await served.token(client_secret="guessed")
 
-
-def selectors(query: str) -> list[tuple[str, set[str]]]:
-    """Each metric that a query names, with the labels by which it is selected."""
-    query = re.sub(r"\b(?:by|on) *\([^)]*\)", "", query)
-    found = []
-    for name, matchers in re.findall(r"([a-zA-Z_:][\w:]*)(?!\w|\s*\()(\{[^}]*\})?", bare(query)):
-        if name not in WORDS | FUNCTIONS:
-            found.append((name, set(re.findall(r"([\w]+)\s*(?:=~|!~|!=|=)", matchers))))
-    return found
-
-
-def bare(query: str) -> str:
-    """A query without its strings and its spans of time."""
-    return re.sub(r"\[[^\]]*\]", "", re.sub(r'"(?:[^"\\]|\\.)*"', '""', query))
-
-
-def grouping(query: str) -> set[str]:
-    """Every label by which a query groups or joins."""
-    groups = re.findall(r"\b(?:by|on) *\(([^)]*)\)", query)
-    return {label.strip() for group in groups for label in group.split(",")}
+    provider = {"name": "p", "issuer": "i", "audience": ["a"], "jwks_file": "/nowhere/jwks.json"}
+    service = scraped(refused, until_s=90.0, providers=[provider])
+    found = in_an_outage(ask, at_s=20.0)
+    for name, each in service.series.items():
+        found.setdefault(name, set()).update(label for labels in each for label, _ in labels)
+    # Of a provider that could be asked; a test of the service has both.
+    return found | {"ftrepo_provider_keys_age_seconds": {"provider"}}
 
 
 def test_the_reader_of_queries_reads() -> None:
@@ -123,12 +102,16 @@ def test_a_query_is_well_formed(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_counter_is_never_shown_bare(name: str) -> None:
-    """The value of a counter says when the process began; only its increase means something."""
-    for counter in re.findall(r"\w+_total\b", QUERIES[name]):
-        for before in re.findall(rf"(\w+)\({counter}\b", QUERIES[name]):
+    """The value of a counter says when the process began; only its increase means something.
+
+    Whether there is such a series at all may be asked: one that is new has no increase yet.
+    """
+    query = re.sub(r"\((\w+\{[^}]*\}) unless \1 offset \w+\)", "", QUERIES[name])
+    for counter in re.findall(r"\w+_total\b", query):
+        for before in re.findall(rf"(\w+)\({counter}\b", query):
             assert before in ("rate", "increase")
-        assert len(re.findall(rf"\b{counter}\b", QUERIES[name])) == len(
-            re.findall(rf"\w\({counter}\b", QUERIES[name])
+        assert len(re.findall(rf"\b{counter}\b", query)) == len(
+            re.findall(rf"\w\({counter}\b", query)
         )
 
 
@@ -137,7 +120,7 @@ def test_every_metric_is_on_the_dashboard() -> None:
     shown = {
         metric for panel in PANELS for t in panel["targets"] for metric, _ in selectors(t["expr"])
     }
-    for metric in METRICS:
+    for metric in (*METRICS, *SERVICE_METRICS):
         suffix = "_bucket" if metric.kind is Kind.HISTOGRAM else ""
         assert metric.prometheus_name + suffix in shown, metric.name
 
@@ -192,14 +175,25 @@ def test_the_commands_need_no_database_driver() -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    """Each has a severity and a summary, and names a heading of the manual."""
-    manual = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
-    headings = set(re.findall(r"^#+ (.*)$", manual, re.MULTILINE))
+    """Each has a severity, a summary and what it means, and leads to its part of the guide."""
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ (.*)$", guide, re.MULTILINE))
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert "instance" in rule["annotations"]["summary"]
-        assert rule["annotations"]["see"] in headings
+        notes = rule["annotations"]
+        assert "instance" in notes["summary"]
+        assert notes["description"].endswith(".")
+        assert rule["alert"] in headings
+        assert notes["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+
+
+def test_a_team_reads_the_guide_where_it_wants(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its address stands in every rule, before the name of the alert."""
+    assert main(["alerts", "--runbooks", "https://wiki.example/ftrepo"]) == 0
+    rules = yaml.safe_load(capsys.readouterr().out)["groups"][0]["rules"]
+    assert rules[0]["annotations"]["runbook_url"] == "https://wiki.example/ftrepo#breakeropen"
+    assert all("wiki.example" in rule["annotations"]["runbook_url"] for rule in rules)
 
 
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
