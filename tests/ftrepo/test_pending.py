@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+
+import pytest
 
 from ftrepo.keys import PublicKey
 from ftrepo.pending import PendingWrites
+from sim.loop import run_virtual
 from sim.world.issuers import EPOCH
 from tests.laboratory import make_key
 
@@ -57,6 +61,16 @@ def test_only_removal_ends_it() -> None:
     assert len(pending) == 0
 
 
+def test_a_flush_claims_no_key_that_has_expired_meanwhile() -> None:
+    """Of any of its batches: what was dropped before the first one says nothing of a later one."""
+    pending = PendingWrites()
+    for name, lifetime_s in (("a", 10.0), ("b", 20.0)):
+        pending.reserve(make_key(name, lifetime_s=lifetime_s), 0.0)
+        pending.release([name])
+    assert ids(pending.claim(10, EPOCH + timedelta(seconds=10.0))) == ["b"]
+    assert "a" in pending
+
+
 def test_expired_keys_that_wait_are_dropped_and_others_kept() -> None:
     """A key whose write was already sent is left to its writer."""
     pending = PendingWrites()
@@ -105,3 +119,46 @@ def test_the_oldest_age_ignores_keys_still_being_written() -> None:
     pending.reserve(make_key("b"), 2.0)
     pending.release(["b"])
     assert pending.oldest_since_s() == 2.0
+
+
+def test_whoever_waits_for_a_key_is_told_as_it_leaves() -> None:
+    """In the turn in which it does, however it does, and also if another one gave up waiting."""
+
+    async def main() -> None:
+        pending = waiting("a", "b")
+        first, second = (asyncio.create_task(pending.until_gone("a")) for _ in range(2))
+        of_another = asyncio.create_task(pending.until_gone("b"))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert not second.done()
+        pending.claim(10, EPOCH)
+        pending.release(["a", "b"])
+        await asyncio.sleep(1.0)
+        assert not second.done()
+        pending.remove("a", "conflict")
+        await second
+        assert not of_another.done()
+        pending.remove("b")
+        await of_another
+
+    run_virtual(lambda _: main())
+
+
+def test_nobody_waits_for_a_key_that_is_not_held() -> None:
+    """Neither one that never was here, nor one that has left; one that came again is waited for."""
+
+    async def main() -> None:
+        pending = waiting("a")
+        await pending.until_gone("b")
+        pending.remove("a")
+        await pending.until_gone("a")
+        pending.reserve(make_key("a"), 1.0)
+        again = asyncio.create_task(pending.until_gone("a"))
+        await asyncio.sleep(1.0)
+        assert not again.done()
+        pending.remove("a")
+        await again
+
+    run_virtual(lambda _: main())

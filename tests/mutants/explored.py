@@ -8,23 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from sim.explore.judging import drawn, judge
-
-WORLD_S_MAX = 30
-"""A world is played in a hundredth of a second. One that takes so long does not come to an end, and
-that is a violation. The limit is on real time, so it is far beyond what a busy machine adds."""
-
-ENDLESS = "completion"
-"""The invariant that such a world breaks."""
-
-
-class EndlessWorldError(BaseException):
-    """The play does not come to an end; nothing in the play may catch that."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,32 +38,14 @@ def broken(seed: int, disregard: Sequence[str] = ()) -> dict[str, Any] | None:
         seed: of the world.
         disregard: violations that say one of these texts count for nothing.
     """
-    try:
-        with _no_longer_than(WORLD_S_MAX):
-            violations = [
-                each
-                for each in judge(drawn(seed)).violations
-                if not any(text in each.said for text in disregard)
-            ]
-    except EndlessWorldError:
-        return {"seed": seed, "invariant": ENDLESS, "said": "the play does not come to an end"}
+    violations = [
+        each
+        for each in judge(drawn(seed)).violations
+        if not any(text in each.said for text in disregard)
+    ]
     if not violations:
         return None
     return {"seed": seed, "invariant": violations[0].invariant, "said": violations[0].said}
-
-
-@contextmanager
-def _no_longer_than(seconds: int) -> Iterator[None]:
-    def give_up(number: int, frame: object) -> None:
-        raise EndlessWorldError
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 if __name__ == "__main__":

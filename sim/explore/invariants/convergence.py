@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sim.explore.happenings import Outcome, Stores
+from sim.explore.invariants.copies import may_be_a_copy, may_not_have_been_found_out
 from sim.explore.invariants.invariant import Finding, Invariant
 from sim.explore.invariants.record import ROUNDING_S, Stay
 from sim.explore.invariants.trouble import has_failed
@@ -16,7 +17,7 @@ from sim.explore.settling import settle_bound_s
 
 if TYPE_CHECKING:
     from ftrepo.keys import PublicKey
-    from sim.explore.invariants.record import Process, Record, Request
+    from sim.explore.invariants.record import Record, Request
 
 
 def _find(record: Record) -> Iterator[Finding]:
@@ -59,24 +60,12 @@ def stray(record: Record, at: int, stores: Stores) -> Iterator[str]:
         # Nobody knows which of several keys memory has: each must be one that could not be there.
         if (
             standing is None
-            and not _may_be_a_copy(record, key_id, (stores.instance, stores.process))
+            and not may_be_a_copy(record, key_id, (stores.instance, stores.process))
             and not any(
                 record.may_have_expired(key, stores.instance, 0.0, stores.at_s) for key in keys
             )
         ):
             yield key_id
-
-
-def _may_be_a_copy(record: Record, key_id: str, process: Process) -> bool:
-    """Whether memory may have a key from another instance, or from an earlier process.
-
-    Whoever has not taken a key in does not write it to the primary, for that it lacks the key may
-    be a revocation. So such a copy is served until it expires, even if its maker is gone.
-    """
-    world = record.world
-    return (world.peers or world.snapshot) and not any(
-        create.process == process and key.id == key_id for create, _, key in record.acknowledged()
-    )
 
 
 def _still_waits(record: Record, stores: Stores) -> Iterator[Finding]:
@@ -101,7 +90,7 @@ def _does_not_agree(record: Record, get: Request) -> Iterator[Finding]:
     if stay is None:
         if (
             told.key is not None
-            and not _may_be_a_copy(record, asked.key_id, get.process)
+            and not may_be_a_copy(record, asked.key_id, get.process)
             and _must_be_there(record, told.key, asked.instance, told.at_s)
         ):
             said = f"get of {asked.key_id} returned a key that the primary still lacks"
@@ -120,11 +109,7 @@ def _does_not_agree(record: Record, get: Request) -> Iterator[Finding]:
     elif (
         told.key is not None
         and not _agrees(record, told.key, stay)
-        # Where memory is read first, it is found out by the next refresh.
-        and not (
-            record.policy.read_policy == "cache-first"
-            and _may_be_a_copy(record, asked.key_id, get.process)
-        )
+        and not may_not_have_been_found_out(record, get, stay)
     ):
         said = f"{had} returned other material"
         yield Finding(told.at_s, said, asked.key_id, asked.instance)

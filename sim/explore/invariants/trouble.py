@@ -95,14 +95,14 @@ def may_be_refused(record: Record, request: Request) -> bool:
     calls = [each for each in record.calls[request.process] if each.began.at_s <= request.told_s]
     needed = _failures_to_trip(policy)
     for call in calls:
-        may_have_failed = _may_have_failed(record, call)
-        if may_have_failed and call.ended_s >= request.asked.at_s:
+        is_doubtful = may_have_failed(record, call)
+        if is_doubtful and call.ended_s >= request.asked.at_s:
             return True
-        failed += may_have_failed or _was_slow(policy, call)
-    return failed >= needed or _may_be_full(record, request, calls)
+        failed += is_doubtful or was_slow(policy, call)
+    return failed >= needed or may_be_full(record, request, calls)
 
 
-def _may_be_full(record: Record, request: Request, calls: Sequence[Call]) -> bool:
+def may_be_full(record: Record, request: Request, calls: Sequence[Call]) -> bool:
     """Whether the calls under way, and those that brought nothing, may have left room for no more.
 
     Every call holds a place and a token while it is under way, those that were left behind
@@ -151,7 +151,7 @@ def _failures_to_trip(policy: Policy) -> float:
     return policy.breaker_failure_threshold or math.inf
 
 
-def _may_have_failed(record: Record, call: Call) -> bool:
+def may_have_failed(record: Record, call: Call) -> bool:
     """Whether a call may have been a failure for the breaker: anything but an answer in time.
 
     That a cancelled call was given up by its caller is believed only if its time was not up. The
@@ -173,7 +173,7 @@ def _may_have_failed(record: Record, call: Call) -> bool:
     )
 
 
-def _was_slow(policy: Policy, call: Call) -> bool:
+def was_slow(policy: Policy, call: Call) -> bool:
     """Whether the breaker may hold against a call how long it took."""
     took_s = call.ended_s - call.began.at_s
     is_judged = policy.breaker and policy.breaker_slow_rate is not None

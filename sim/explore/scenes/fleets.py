@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.explore.hostile_world import OperationKind
+from sim.explore.hostile_world import OperationKind, StopKind
 from sim.explore.scenes.scene import Scene, pends, remembers
 from sim.explore.stage import FAILS_AT_ONCE, FOR_EVER_S
 
@@ -45,6 +45,22 @@ def _expired_elsewhere(stage: Stage) -> None:
         stage.ask(OperationKind.GET, expires_s - ahead_s * dice.between(0.0, 0.9), key, other)
 
 
+def _copied_and_refused(stage: Stage) -> None:
+    """One instance has a copy from another one of a key that is then refused to that."""
+    dice = stage.dice
+    stage.use_peers()
+    one, other = stage.two_instances()
+    # When all is well but for this, and who starts finds the primary away.
+    at_s = stage.afterwards(1.0 + stage.policy.breaker_open_s)
+    stage.outage(at_s, 1.0, dice.pick(FAILS_AT_ONCE))
+    stage.stop(StopKind.KILL, other, at_s + 0.01, 0.1)
+    key = stage.new_key()
+    stage.ask(OperationKind.CREATE, at_s + 0.05, key, one)
+    stage.ask(OperationKind.PUBLISH, at_s + 0.1, stage.new_key(same_id_as=key))
+    for _ in range(2):
+        stage.ask(OperationKind.GET, at_s + dice.between(0.2, 0.9), key, other)
+
+
 def _other_times(stage: Stage) -> None:
     """The primary has a key with other times than the instance that took it in an outage."""
     dice, instance = stage.dice, stage.any_instance()
@@ -76,9 +92,20 @@ def _asks_others(stage: Stage) -> bool:
     )
 
 
+def _keeps_copies(stage: Stage) -> bool:
+    policy = stage.policy
+    return (
+        _asks_others(stage)
+        and policy.read_policy == "cache-first"
+        and policy.max_staleness_s is None
+        and policy.cache_ttl_s is None
+    )
+
+
 SCENES = (
     Scene(_rivals_far_apart, lambda stage: stage.drawn.instances > 1 and pends(stage)),
     Scene(_expired_elsewhere, _asks_others),
+    Scene(_copied_and_refused, _keeps_copies, weight=4),
     Scene(_other_times, lambda stage: pends(stage) and remembers(stage)),
 )
 """All of them."""

@@ -13,6 +13,7 @@ from sim.explore.hostile_world import (
     DiskFault,
     DiskFaultKind,
     HostileWorld,
+    KeySpec,
     Operation,
     OperationKind,
     StopKind,
@@ -166,6 +167,40 @@ class TestConvergence:
 
         assert copied(Outcome.ACKNOWLEDGED)
         assert not copied(Outcome.FULL)
+
+    def copied(self, policy: Policy, *calls: tuple[str, float, float, str]) -> list[str]:
+        """What is said of a memory that is read first and has another key than the primary."""
+        story = Story(policy=policy, world=HostileWorld(peers=True, keys=(KeySpec(expires_s=1.0),)))
+        story.commit(KEY, 1.0)
+        for call in calls:
+            story.call(*call)
+        story.get(RIVAL, 1.5, 2.05).get(RIVAL, 2.9, 3.05, at=(1, 0))
+        return story.get(RIVAL, self.SETTLED_S).said("convergence")
+
+    def test_a_copy_that_the_primary_has_otherwise_lasts_until_the_next_load(self) -> None:
+        """The whole load comes after the commit, and is one page."""
+        policy, said = Policy(read_policy="cache-first"), "returned other material"
+        load = ("list_valid", 3.0, 3.1, "")
+        assert not self.copied(policy)
+        assert [each.endswith(said) for each in self.copied(policy, load)] == [True]
+        assert not self.copied(policy, ("list_valid", 0.9, 1.1, ""))
+        assert not self.copied(policy, ("list_valid", 3.0, 3.1, REFUSED))
+        assert not self.copied(policy, ("list_valid", 3.0, 3.1, "CancelledError"))
+        assert not self.copied(policy, ("delete_expired", 3.0, 3.1, ""))
+        assert not self.copied(policy, ("list_valid", self.SETTLED_S, self.SETTLED_S + 0.1, ""))
+        assert not self.copied(replace(policy, load_page_max=1), load)
+        assert self.copied(Policy())
+
+    def test_a_copy_may_come_again_from_who_is_asked_for_want_of_the_primary(self) -> None:
+        """As long as somebody waits as the load begins, or a call fails or is refused after it."""
+        policy, load = Policy(read_policy="cache-first"), ("list_valid", 3.0, 3.1, "")
+        assert not self.copied(policy, ("list_valid", 2.0, 2.1, ""))
+        assert not self.copied(policy, load, ("get", 4.0, 4.1, REFUSED))
+        assert self.copied(policy, ("get", 2.0, 2.1, REFUSED), load)
+        assert not self.copied(replace(policy, breaker_slow_rate=0.5), load, ("get", 4.0, 4.4, ""))
+        crowd = replace(policy, calls_in_flight_max=1, breaker_half_open_max_calls=1)
+        assert self.copied(crowd, load)
+        assert not self.copied(crowd, load, ("ping", self.SETTLED_S, self.SETTLED_S + 0.01, ""))
 
     def test_who_asks_with_many_others_may_be_refused(self) -> None:
         """A failure since everything has settled comes of those who ask, and may trip a breaker."""
