@@ -174,9 +174,11 @@ class KeyRotation(Generic[K]):
         return left.total_seconds() - self._token_lifetime_s
 
     def _use(self, pair: K) -> None:
-        current = self.current
-        is_newer = current is None or pair.public.created > current.public.created
-        if is_newer and not pair.public.has_expired(self._now()):
+        current, now = self.current, self._now()
+        # A key from the future is no newer one: the clock was wrong when it was made, and has been
+        # set back since. It would sign until the time from which it is.
+        is_newer = current is None or not (pair.public.created <= current.public.created <= now)
+        if is_newer and not pair.public.has_expired(now):
             self.current = pair
             self._on_use(pair)
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ftrepo.rotation import lead_before_use_s
+from ftrepo.service.address import LOOPBACK
 
 if TYPE_CHECKING:
     from ftrepo.policy import Policy
     from ftrepo.service.settings import ServiceSettings
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def advice(settings: ServiceSettings, policy: Policy) -> tuple[str, ...]:
@@ -51,7 +50,13 @@ def _on_tokens(settings: ServiceSettings) -> Iterator[str]:
 
 
 def _on_the_network(settings: ServiceSettings, policy: Policy) -> Iterator[str]:
-    if _is_open(settings.issuer):
+    if settings.issuer is None:
+        if settings.peers is not None or settings.server.host not in LOOPBACK:
+            yield (
+                "issuer is not set: tokens say where this instance listens, which is another "
+                "address at every instance and after every change of server.port"
+            )
+    elif _is_open(settings.issuer):
         yield (
             f"issuer = {settings.issuer!r} is not https: verifiers that fetch keys from there "
             "trust whoever is in between"
@@ -70,4 +75,4 @@ def _on_the_network(settings: ServiceSettings, policy: Policy) -> Iterator[str]:
 def _is_open(address: str) -> bool:
     """Whether it is http, and leads beyond this machine."""
     url = urlsplit(address)
-    return url.scheme == "http" and url.hostname not in _LOOPBACK
+    return url.scheme == "http" and url.hostname not in LOOPBACK

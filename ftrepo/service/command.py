@@ -1,8 +1,8 @@
 """The command line of the service: `python -m ftrepo serve` and `python -m ftrepo secret`.
 
-Exit codes: 0 when it was told to stop and has stopped in order, by Ctrl-C or SIGTERM alike, as
-servers do by custom; 2 when it could not be started; 128 and the signal's number when it was told
-twice and ended at once.
+Exit codes: 0 when it was told to stop and has stopped in order, by Ctrl-C, SIGTERM or the end of
+its terminal alike, as servers do by custom; 2 when it could not be started; 128 and the number of
+the signal when it was told twice and ended at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ftrepo.policy import Policy
 from ftrepo.postgres.dsn import redacted
 from ftrepo.service.advice import advice
 from ftrepo.service.log_lines import Format, set_up_logging
+from ftrepo.service.named_files import check_named_files
 from ftrepo.service.settings import ServiceSettings
 from ftrepo.service.settings_example import example_toml
 from ftrepo.service.settings_sources import mistyped_variables
@@ -69,13 +70,15 @@ def add_service(commands: Commands) -> None:
     )
     serve.add_argument("--policy", metavar="FILE", help="the repository's policy, in TOML")
     serve.add_argument("--data", metavar="FOLDER", help="where what must survive a restart is kept")
-    serve.add_argument("--issuer", help="the claim `iss` of the tokens that it issues")
+    serve.add_argument("--issuer", help="the claim `iss` of its tokens; default: its own address")
     instead = serve.add_mutually_exclusive_group()
     instead.add_argument(
         "--print-config", action="store_true", help="print a settings file with everything in it"
     )
     instead.add_argument(
-        "--check", action="store_true", help="read the settings, say what is odd, and start nothing"
+        "--check",
+        action="store_true",
+        help="read the settings and the files they name, say what is odd, and start nothing",
     )
     serve.set_defaults(command=_serve)
     secret = commands.add_parser("secret", help="make a secret for a client, and its hash")
@@ -101,7 +104,12 @@ def _serve(options: argparse.Namespace) -> int:
         if format_ == "text":
             print(_greeting(settings, options.config, url), flush=True)
         else:
-            fields = {"url": url, "database": _database(settings), "folder": str(settings.folder)}
+            fields = {
+                "url": url,
+                "issuer": settings.issuer or url,
+                "database": _database(settings),
+                "folder": str(settings.folder),
+            }
             _log.info("serving on %s", url, extra=fields)
 
     asyncio.run(serve(settings, started=started))
@@ -129,6 +137,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _check(settings: ServiceSettings) -> int:
     policy = Policy() if settings.policy is None else Policy.from_toml(settings.policy)
+    check_named_files(settings)
     for sentence in (*mistyped_variables(ServiceSettings), *advice(settings, policy)):
         print(f"note: {sentence}")
     print("the settings can be used")
@@ -145,7 +154,7 @@ def _greeting(settings: ServiceSettings, config: Path | None, url: str) -> str:
         "folder": settings.folder,
         "settings": config or "the defaults and the environment",
         "policy": settings.policy or "the defaults",
-        "issuer": settings.issuer,
+        "issuer": settings.issuer or url,
         "providers": providers or "none: no tokens are exchanged",
         "clients": clients or "none: no tokens for services",
     }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ftrepo.service.address import url_at
 from ftrepo.service.errors import ServiceSettingsError
 
 if TYPE_CHECKING:
@@ -31,9 +32,14 @@ OTHER_FILES = 256
 """Open files besides the connections of callers: those to the database, to providers and peers, the
 journal, the log."""
 
+_NOT_OF_THIS_MACHINE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
 
 def bound_sockets(host: str, port: int) -> list[socket.socket]:
     """Return a socket for each address that a host has, all on one port; none listens yet.
+
+    An address that this machine lacks is left out if there is another: `localhost` has one of IPv6
+    in many a container whose network has none.
 
     Args:
         host: a name or an address of this machine; "0.0.0.0" and "::" are all of them.
@@ -49,21 +55,34 @@ def bound_sockets(host: str, port: int) -> list[socket.socket]:
             f"server.host = {host!r}: there is no such host (--host)"
         ) from None
     sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            taken = sockets[0].getsockname()[1] if sockets else address[1]
-            one = socket.socket(family, kind, protocol)
-            sockets.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind((address[0], taken, *address[2:]))
-            one.setblocking(False)
-    except OSError as error:
+    failed: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        taken = sockets[0].getsockname()[1] if sockets else address[1]
+        try:
+            sockets.append(_bound(family, kind, protocol, (address[0], taken, *address[2:])))
+        except OSError as error:
+            failed = error
+            if error.errno not in _NOT_OF_THIS_MACHINE:
+                break
+    if failed is not None and (failed.errno not in _NOT_OF_THIS_MACHINE or not sockets):
         for each in sockets:
             each.close()
-        raise ServiceSettingsError(_why_not_bound(error, host, port)) from None
+        raise ServiceSettingsError(_why_not_bound(failed, host, port))
     return sockets
+
+
+def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    one = socket.socket(family, kind, protocol)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+        one.setblocking(False)
+    except BaseException:
+        one.close()
+        raise
+    return one
 
 
 def _why_not_bound(error: OSError, host: str, port: int) -> str:
@@ -74,16 +93,14 @@ def _why_not_bound(error: OSError, host: str, port: int) -> str:
         )
     if error.errno == errno.EACCES:
         return f"port {port} of {host} may not be used by this user: choose one above 1023 (--port)"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in _NOT_OF_THIS_MACHINE:
         return f"server.host = {host!r} is no address of this machine (--host)"
     return f"cannot listen on port {port} of {host}: {error.strerror}"
 
 
 def url_of(listening: socket.socket) -> str:
     """Return how a program on this machine reaches a socket."""
-    host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is looked for.
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return url_at(*listening.getsockname()[:2])
 
 
 def allow_open_files(connections_max: int) -> None:

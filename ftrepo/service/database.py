@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
+from ftrepo.failure_log import log_failure
 from ftrepo.postgres import ConnectionSettings, Pool, PoolSettings
 from ftrepo.postgres.alerts import AlertLevel
 from ftrepo.postgres.health import HealthMonitor, HealthSettings
@@ -22,7 +25,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MIGRATION_WAIT_S = 10.0
-"""How long a start with `migrate = true` waits for another instance that migrates."""
+"""How long a start with `migrate = true` waits for its first try, which may itself wait for another
+instance that migrates. It goes on in the background."""
+
+MIGRATION_PAUSE_FIRST_S = 1.0
+"""How long after a try that failed there is another one; each further pause is twice as long,"""
+
+MIGRATION_PAUSE_MAX_S = 30.0
+"""and none is longer. It is tried for as long as the service runs."""
 
 
 def make_pool(settings: ServiceSettings, draw: Callable[[], float]) -> Pool:
@@ -52,20 +62,70 @@ def make_monitor(
     )
 
 
-async def migrate_if_wanted(settings: ServiceSettings) -> None:
-    """Make the tables, if `migrate` says so; a failure is logged, and the service starts.
+class Migration:
+    """Brings a database up to date, within a block: tried until it succeeds or the block ends.
 
-    With a database that hangs it takes as long as a migration waits for a connection.
+    Entering waits for the first try, for `MIGRATION_WAIT_S` at most: with a database that is there,
+    the first key finds its table. With one that is away the service starts all the same.
+
+    Args:
+        dsn: where the database is.
+        migrate: brings the database there up to date.
     """
-    if not settings.migrate or settings.dsn is None:
-        return
-    try:
-        await upgrade(settings.dsn.get_secret_value(), lock_timeout_s=MIGRATION_WAIT_S)
-    except MigrationError as error:
-        _log.error(
-            "the database was not brought up to date, and the service starts all the same: %s",
-            describe(error),
-        )
+
+    def __init__(self, dsn: str, *, migrate: Callable[[str], Awaitable[object]] = upgrade) -> None:
+        self._dsn = dsn
+        self._migrate = migrate
+        self._was_tried = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._said = ""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._until_done(), name="ftrepo migration")
+        try:
+            async with asyncio.timeout(MIGRATION_WAIT_S):
+                await self._was_tried.wait()
+        except TimeoutError:
+            _log.warning("the database is not up to date yet; the service starts all the same")
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _until_done(self) -> None:
+        pause_s = MIGRATION_PAUSE_FIRST_S
+        while not await self._succeeds():
+            self._was_tried.set()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MIGRATION_PAUSE_MAX_S)
+        self._was_tried.set()
+
+    async def _succeeds(self) -> bool:
+        try:
+            await self._migrate(self._dsn)
+        except MigrationError as error:
+            said = describe(error)
+            if said != self._said:  # The same reason, every half a minute, would be noise.
+                self._said = said
+                _log.error("the database was not brought up to date, which is tried on: %s", said)
+            return False
+        except Exception as error:  # A defect: it must not keep the service from starting.
+            log_failure(_log, "the database was not brought up to date", error=error)
+            return False
+        return True
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
 
 def log_alert(change: AlertChange) -> None:

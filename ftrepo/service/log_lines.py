@@ -15,6 +15,7 @@ from typing import Literal, TextIO
 
 from ftrepo.failure_log import failure_text
 from ftrepo.redact import redact
+from ftrepo.service.http.errors import BrokenOffError
 
 Format = Literal["json", "text"]
 
@@ -38,6 +39,7 @@ def set_up_logging(format_: Format, level: str, *, stream: TextIO | None = None)
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(JsonLines() if format_ == "json" else TextLines())
+    handler.addFilter(_is_news)
     root = logging.getLogger()
     for before in root.handlers[:]:
         root.removeHandler(before)
@@ -79,6 +81,11 @@ class TextLines(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             line += f": {failure_text(record.exc_info[1])}"
         return line
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether it is more than what the server says of an answer that was broken off."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenOffError))
 
 
 def _time(record: logging.LogRecord) -> datetime:

@@ -28,8 +28,9 @@ from ftrepo.journal.sqlite import SqliteJournal
 from ftrepo.policy import Policy
 from ftrepo.postgres import PostgresRepository
 from ftrepo.resilience import BreakerRegistry
+from ftrepo.service.address import url_at
 from ftrepo.service.advice import advice
-from ftrepo.service.database import make_monitor, make_pool, migrate_if_wanted
+from ftrepo.service.database import Migration, make_monitor, make_pool
 from ftrepo.service.errors import ServiceSettingsError
 from ftrepo.service.keys import HttpPeers, KeyLife, KeySet
 from ftrepo.service.providers import Providers, log_provider_event
@@ -140,10 +141,10 @@ class Service:
             if self.pool is None
             else make_monitor(self.pool, settings, lambda: self.repository.breaker_state)
         )
-        self._put_the_use_cases_together(provider_transport)
+        self._put_the_use_cases_together(provider_transport, draw)
 
     def _put_the_use_cases_together(
-        self, provider_transport: httpx2.AsyncBaseTransport | None
+        self, provider_transport: httpx2.AsyncBaseTransport | None, draw: Callable[[], float]
     ) -> None:
         settings, now = self.settings, self.now
         self.key_life = KeyLife(
@@ -152,11 +153,12 @@ class Service:
             token_lifetime_s=settings.tokens.lifetime_s,
             policy=self.policy,
             now=now,
+            draw=draw,
         )
         self.key_set = KeySet(self.repository, now=now, peers=self.peers)
         self.issuer = TokenIssuer(
             lambda: self.key_life.current,
-            issuer=settings.issuer,
+            issuer=settings.issuer or url_at(settings.server.host, settings.server.port),
             settings=settings.tokens,
             now=now,
         )
@@ -190,7 +192,9 @@ class Service:
         async with AsyncExitStack() as stack:
             _make_folder(self.settings.folder)
             if self.pool is not None:
-                await migrate_if_wanted(self.settings)
+                if self.settings.migrate and self.settings.dsn is not None:
+                    dsn = self.settings.dsn.get_secret_value()
+                    await stack.enter_async_context(Migration(dsn))
                 await stack.enter_async_context(self.pool)
                 self.metrics.watch_pool(self.pool)
             if self.peers is not None:

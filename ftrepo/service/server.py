@@ -3,9 +3,10 @@
 ::
 
     start   the port is taken; the embedded database, if there is one; the service; then requests
-    stop    told so by SIGTERM or SIGINT, it says that it is not ready, goes on for `stop_delay_s`,
-            takes no more connections, lets the requests under way end, and undoes the start from
-            the last step to the first: pending writes are flushed, and the database stops last
+    stop    told so by SIGTERM, SIGINT or SIGHUP, it says that it is not ready, goes on for
+            `stop_delay_s`, takes no more connections, lets the requests under way end, and undoes
+            the start from the last step to the first: pending writes are flushed, and the database
+            stops last
     stop!   told so again, it ends at once, as if it had been killed; what is in the journal is
             written after the next start
 
@@ -84,7 +85,8 @@ class _Process:
     async def run(self) -> None:
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        heard = _signals()
+        for number in heard:
             loop.add_signal_handler(number, self._signalled, number)
         try:
             async with AsyncExitStack() as stack:
@@ -94,7 +96,7 @@ class _Process:
             if not self._told_to_stop:
                 raise
         finally:
-            for number in _SIGNALS:
+            for number in heard:
                 loop.remove_signal_handler(number)
         _log.info("stopped")
 
@@ -104,11 +106,15 @@ class _Process:
         sockets = await asyncio.to_thread(bound_sockets, server.host, server.port)
         for each in sockets:
             stack.callback(each.close)
+        url = url_of(sockets[0])
         settings = await self._with_database(stack)
+        if settings.issuer is None:
+            settings = settings.model_copy(update={"issuer": url})
         service = self._service = Service(settings)
         app = create_app(service)
         await stack.enter_async_context(app.router.lifespan_context(app))
-        url = url_of(sockets[0])
+        if self._told_to_stop:  # Something has taken that for an end of its own.
+            return
         self._server = _Server(_configured(app, server), started=lambda: self._started(url))
         await self._server.serve(sockets)
 
@@ -162,6 +168,13 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         self.should_exit = True
+
+
+def _signals() -> tuple[signal.Signals, ...]:
+    """Those that tell it to stop; one is sent when a terminal is closed, and `nohup` ignores it."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return _SIGNALS
+    return (*_SIGNALS, signal.SIGHUP)  # Unheard, it would leave the embedded database running.
 
 
 def _configured(app: object, settings: ServerSettings) -> uvicorn.Config:

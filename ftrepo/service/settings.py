@@ -64,15 +64,16 @@ class ServiceSettings(BaseSettings):
     """All of it. Secrets are shown as stars wherever this is printed.
 
     Attributes:
-        issuer: the claim `iss` of the tokens that it issues; an address by custom.
+        issuer: the claim `iss` of the tokens that it issues; by custom the address where others
+            find it, the same for every instance. By default the one at which it listens.
         audiences: for whom tokens may be issued; empty for nobody.
         dsn: where PostgreSQL is. `None` starts one of the service's own, in `folder`.
         folder: where the journal, the snapshot and an embedded PostgreSQL are; made if there is
             none. Every instance needs one of its own.
         policy: the file with the repository's policy; `None` for the defaults.
         journal: whether keys that wait to be written are also kept on the disk.
-        migrate: whether the tables are made at the start; by default those of an embedded
-            PostgreSQL alone.
+        migrate: whether the tables are made at the start, or as soon as the database can be
+            reached; by default those of an embedded PostgreSQL alone.
         log_format: one JSON object a line, or lines for people; by default the latter on a
             terminal alone.
         log_level: the least that is logged.
@@ -88,7 +89,7 @@ class ServiceSettings(BaseSettings):
         env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    issuer: Annotated[str, Field(min_length=1, max_length=1024)] = "http://127.0.0.1:8080"
+    issuer: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     audiences: tuple[str, ...] = ()
     dsn: SecretStr | None = None
     folder: UserPath = Field(

@@ -38,6 +38,7 @@ _HEAD = """\
 
 _EXAMPLES: Mapping[type[BaseModel], Mapping[str, object]] = {
     ServiceSettings: {
+        "issuer": "https://tokens.example",
         "audiences": ["orders", "billing"],
         "dsn": "postgresql://ftrepo:password@db.example:5432/ftrepo",
         "folder": "/var/lib/ftrepo",

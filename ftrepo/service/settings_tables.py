@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from ftrepo.keys import Algorithm
+from ftrepo.service.address import LOOPBACK
 from ftrepo.service.settings_sources import merged
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
@@ -32,7 +33,11 @@ SignatureAlgorithm = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384
 """Asymmetric ones alone: a secret shared with a provider could be confused with its public key."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_VISIBLE = re.compile(r"[!-~]+")
+
+
+def _is_here(url: HttpUrl) -> bool:
+    return (url.host or "").strip("[]") in LOOPBACK
 
 
 def _refuse_password(url: HttpUrl) -> None:
@@ -52,7 +57,8 @@ class ServerSettings(_Table):
         port: 0 takes any that is free.
         request_timeout_s: after it the answer is 503. Longer than the policy's time-outs.
         body_bytes_max: of a request; more is refused with 413. A token is a few kilobytes.
-        requests_in_flight_max: more are refused with 503 at once. Zero is not possible.
+        requests_in_flight_max: more are refused with 503 at once; as many again may wait for their
+            bodies. Zero is not possible.
         connections_max: open at once, idle ones included; who comes beyond that gets a bare 503.
         keep_alive_timeout_s: how long an idle connection is kept. Longer than that of a load
             balancer, or it meets connections that are just being closed: 60 s is common there.
@@ -81,7 +87,7 @@ class ServerSettings(_Table):
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
-            ipaddress.ip_network(network, strict=False)
+            ipaddress.ip_network(network)  # uvicorn takes one with host bits for a name.
         return networks
 
 
@@ -165,7 +171,7 @@ class ProviderSettings(_Table):
     @field_validator("jwks_url")
     @classmethod
     def _is_safe(cls, url: HttpUrl | None) -> HttpUrl | None:
-        if url is not None and url.scheme != "https" and url.host not in _LOOPBACK:
+        if url is not None and url.scheme != "https" and not _is_here(url):
             raise ValueError("must begin with https://: whoever is in between could sign tokens")
         if url is not None:
             _refuse_password(url)
@@ -252,8 +258,9 @@ class PeerSettings(_Table):
 
     Attributes:
         urls: where each of them listens; with none, others are answered and nobody is asked.
-        secret: what instances know each other by; at least 32 characters. What a peer says is
-            trusted, so whoever knows it can have tokens believed.
+        secret: what instances know each other by; at least 32 characters of visible ASCII, as it
+            is sent in a header. What a peer says is trusted, so whoever knows it can have tokens
+            believed.
     """
 
     urls: tuple[HttpUrl, ...] = ()
@@ -268,7 +275,9 @@ class PeerSettings(_Table):
 
     @field_validator("secret")
     @classmethod
-    def _is_long(cls, value: SecretStr) -> SecretStr:
+    def _can_be_sent_and_not_guessed(cls, value: SecretStr) -> SecretStr:
         if len(value.get_secret_value()) < 32:
             raise ValueError("must have 32 characters or more")
+        if not _VISIBLE.fullmatch(value.get_secret_value()):
+            raise ValueError("must be visible ASCII without spaces: it is sent in a header")
         return value

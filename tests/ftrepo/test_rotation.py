@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import pytest
-from laboratory import Laboratory, make_key, refuse, run_laboratory
+from laboratory import EPOCH, Laboratory, make_key, refuse, run_laboratory
 
 from ftrepo.designs import named_policies
 from ftrepo.errors import FtrepoError
@@ -171,3 +172,38 @@ def test_the_lead_is_cut_to_what_the_lifetime_leaves(lifetime_s: float, lead_s: 
         Policy(), lifetime_s=lifetime_s, interval_s=INTERVAL_S, token_lifetime_s=TOKEN_S
     )
     assert found == lead_s
+
+
+def test_a_clock_that_is_set_back_ends_no_rotation() -> None:
+    """A key from a year ahead would else sign for a year, since every later key is older."""
+
+    async def story(laboratory: Laboratory) -> list[str]:
+        ahead = timedelta(days=365)
+        used: list[str] = []
+
+        def now() -> datetime:
+            return laboratory.now() + ahead
+
+        def make() -> Pair:
+            created_s = (now() - EPOCH).total_seconds()
+            name = f"k{round(laboratory.loop.time())}"
+            return Pair(make_key(name, created_s=created_s, lifetime_s=LIFETIME_S))
+
+        async with laboratory.repository() as repository:
+            rotation = KeyRotation(
+                repository,
+                make,
+                Policy(publish_lead_s=0),
+                interval_s=INTERVAL_S,
+                token_lifetime_s=TOKEN_S,
+                now=now,
+                on_use=lambda pair: used.append(pair.public.id),
+            )
+            await rotation.start()
+            ahead = timedelta(0)
+            task = asyncio.create_task(rotation.run())
+            await laboratory.until(2500.0)
+            task.cancel()
+        return used
+
+    assert run_laboratory(story) == ["k0", "k1000", "k2000"]

@@ -112,10 +112,17 @@ class Layout:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def new_data_folder(self) -> Path:
-        """Return an empty folder for a new database; what an interrupt left there is removed."""
+    def remove_unfinished(self) -> None:
+        """Remove what an interrupted `initdb` left, as far as that is possible.
+
+        One whose service was killed may still be writing, or removing its own folder at the same
+        time; what stays then goes at a later start.
+        """
         for left in self.folder.glob(f"{UNFINISHED_PREFIX}*"):
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
+
+    def new_data_folder(self) -> Path:
+        """Return an empty folder for a new database."""
         # Never the same name twice: an `initdb` whose service was killed may still be writing.
         unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=self.folder))
         self._give(unfinished)

@@ -101,6 +101,7 @@ class EmbeddedPostgres:
         try:
             self._binaries = await asyncio.to_thread(server_binaries)
             await asyncio.to_thread(stop_orphan, layout.data)
+            await asyncio.to_thread(layout.remove_unfinished)
             if not layout.data.exists():
                 await self._make_database()
             await asyncio.to_thread(_check_version, layout.data, self._binaries)
@@ -119,8 +120,7 @@ class EmbeddedPostgres:
     ) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeping
+            await asyncio.wait([self._keeping])
         await self._end()
 
     @property
@@ -216,8 +216,7 @@ class EmbeddedPostgres:
             since_s = loop.time()
             if self._process is not None:
                 code = await self._process.wait()
-                last = one_line(self._used_layout.log_tail(lines=1))
-                _log.error("PostgreSQL has ended by itself (exit code %s): %s", code, last)
+                _log.error("PostgreSQL has ended by itself (exit code %s): %s", code, self._last())
             if loop.time() - since_s >= STEADY_S:
                 pause_s = RESTART_PAUSE_FIRST_S
             await asyncio.sleep(pause_s)
@@ -226,9 +225,16 @@ class EmbeddedPostgres:
             try:
                 await self._start()
                 _log.warning("PostgreSQL was started again: process %s", self.pid)
-            except (EmbeddedPostgresError, OSError) as error:
+            except Exception as error:  # Whatever it was, nobody else would start it again.
                 _log.error("PostgreSQL could not be started: %s", one_line(str(error)))
                 await self._end_process()
+
+    def _last(self) -> str:
+        """The last line of the server's log, if it can be read: files may have run out."""
+        try:
+            return one_line(self._used_layout.log_tail(lines=1))
+        except OSError as error:
+            return f"its log cannot be read: {error.strerror}"
 
     async def _end(self) -> None:
         await self._end_process()

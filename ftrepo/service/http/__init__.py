@@ -3,6 +3,7 @@
 ::
 
     envelope           every answer: request id, headers, metrics; what nobody caught
+      one_reading      what could be read in two ways: lengths, paths
       limits           header, body and time limits, requests in flight, rates
         app            routes:  tokens  keys  internal  health  metrics
     problems           every error, turned into an answer in one place

@@ -29,6 +29,7 @@ from ftrepo.service.http.limits import (
     TimeLimit,
 )
 from ftrepo.service.http.metrics import metric_routes
+from ftrepo.service.http.one_reading import OneReading
 from ftrepo.service.http.openapi import openapi_document
 from ftrepo.service.http.resources import VERSION, LoopLag
 from ftrepo.service.http.tokens import token_routes
@@ -86,6 +87,7 @@ def _middleware(service: Service, problems: Problems, counts: ServiceCounts) -> 
     server = service.settings.server
     return [
         Middleware(Envelope, problems=problems, counts=counts),
+        Middleware(OneReading),
         Middleware(HeaderLimit),
         Middleware(InFlightLimit, requests_in_flight_max=server.requests_in_flight_max),
         Middleware(RateLimit, limits=service.settings.limits),

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from ftrepo.service.http.counts import ServiceCounts
 from ftrepo.service.http.endpoints import endpoint_of_scope
+from ftrepo.service.http.errors import BrokenOffError
 from ftrepo.service.http.metric_table import METHODS
 from ftrepo.service.http.middleware import HttpMiddleware
 from ftrepo.service.http.problems import answer, problem_of
@@ -137,6 +138,6 @@ class Envelope(HttpMiddleware):
         except Exception as error:
             response = self._problems.answer(scope, error)
             if outgoing.status is not None:
-                # Half an answer is out: only breaking the connection off says that it is not whole.
-                raise
+                # Only breaking the connection off says that the answer is not whole.
+                raise BrokenOffError("half an answer is out") from error
             await response(scope, receive, outgoing.send)

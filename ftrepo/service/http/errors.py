@@ -12,6 +12,8 @@
         ├── RequestTimeLimitError       503   the answer takes too long
         ├── PeerNotAuthenticatedError   401   only other instances may ask this
         └── KeyAbsentError              404   no valid key has the id; says for how long that holds
+
+`BrokenOffError` is none of these: it is for the server, once half an answer is out.
 """
 
 from __future__ import annotations
@@ -70,3 +72,11 @@ class KeyAbsentError(RequestRefusedError):
     def __init__(self, *, max_age_s: int) -> None:
         super().__init__("no valid key has this id")
         self.max_age_s = max_age_s
+
+
+class BrokenOffError(FtrepoError):
+    """Half an answer is out, and the rest will not come; the server closes the connection.
+
+    Its cause has been logged by then. Whoever reads an answer too slowly brings it about as often
+    as he likes, so what the server says of it is kept out of the log.
+    """

@@ -55,8 +55,29 @@ class HeaderLimit(HttpMiddleware):
         await self._app(scope, receive, send)
 
 
+class _Places:
+    """So many requests may be at something at once."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._taken = 0
+
+    def take(self) -> None:
+        if self._taken >= self._places:
+            # Nobody waits: a queue would make everybody late and nobody quicker.
+            raise TooManyInFlightError(f"{self._places} requests are under way", retry_after_s=1.0)
+        self._taken += 1
+
+    def leave(self) -> None:
+        self._taken -= 1
+
+
 class InFlightLimit(HttpMiddleware):
     """Refuses requests while as many as may be are under way.
+
+    As many again may wait for their bodies, and hold none of the other places meanwhile. So callers
+    who send theirs slowly keep each other from tokens, and nobody from keys: those who ask for keys
+    send no body.
 
     Args:
         app: what answers.
@@ -65,21 +86,31 @@ class InFlightLimit(HttpMiddleware):
 
     def __init__(self, app: ASGIApp, *, requests_in_flight_max: int) -> None:
         super().__init__(app)
-        self._max = requests_in_flight_max
-        self._under_way = 0
+        self._working = _Places(requests_in_flight_max)
+        self._waiting = _Places(requests_in_flight_max)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if endpoint_of_scope(scope) in NEVER_LIMITED:
             await self._app(scope, receive, send)
             return
-        if self._under_way >= self._max:
-            # Nobody waits: a queue would make everybody late and nobody quicker.
-            raise TooManyInFlightError(f"{self._max} requests are under way", retry_after_s=1.0)
-        self._under_way += 1
+        self._working.take()
+        held = self._working
+
+        async def receive_elsewhere() -> Message:
+            nonlocal held
+            self._waiting.take()
+            held.leave()
+            held = self._waiting
+            message = await receive()
+            self._working.take()
+            held.leave()
+            held = self._working
+            return message
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive_elsewhere, send)
         finally:
-            self._under_way -= 1
+            held.leave()
 
 
 class _EndpointRate:

@@ -101,7 +101,7 @@ async def _form(request: Request) -> Form:
     content_types = request.headers.getlist("content-type")
     if len(content_types) > 1:
         raise TokenRequestError("there is more than one Content-Type")
-    if request.url.query:
+    if request.scope["query_string"]:
         # A secret in an address ends up in logs (RFC 6749, section 2.3.1).
         raise TokenRequestError("parameters belong into the body, not into the address")
     return parse_form(content_types[0] if content_types else None, await request.body())

@@ -30,6 +30,10 @@ FIRST_KEY_WAIT_S = 2.0
 `Policy.insert_timeout_s`; a repository that refuses the key must not keep the service from starting
 and answering whoever asks for other keys."""
 
+CLOCK_LOOK_EVERY_S = 5.0
+"""How often it is looked whether a key may sign. If none may at two looks in a row, the clock has
+leapt, as after a machine has slept, or the publisher refuses every key."""
+
 
 class KeyLife:
     """Has a key to sign with, from a start on.
@@ -44,6 +48,9 @@ class KeyLife:
             expires.
         policy: `publish_lead_s` and `sign_when_committed`.
         now: the calendar time.
+        draw: returns random numbers in [0, 1): by which part of an interval the second key comes
+            sooner, so that instances which start together do not rotate together for ever. The
+            default leaves nothing out.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class KeyLife:
         token_lifetime_s: float,
         policy: Policy,
         now: Clock,
+        draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._settings = settings
         self._token_lifetime = timedelta(seconds=token_lifetime_s)
@@ -65,6 +73,7 @@ class KeyLife:
             interval_s=settings.rotation_interval_s,
             token_lifetime_s=token_lifetime_s,
             now=now,
+            first_in_s=settings.rotation_interval_s * (1.0 - draw()),
             on_use=_log_use,
         )
         self._first = asyncio.Event()
@@ -123,9 +132,36 @@ class KeyLife:
         )
 
     async def _run(self) -> None:
-        await self._until_it_works(self._rotation.start)
-        self._first.set()
-        await self._until_it_works(self._rotation.run)
+        while True:
+            await self._until_it_works(self._rotation.start)
+            self._first.set()
+            await self._until_it_works(self._follow_the_schedule)
+            _log.warning(
+                "no key may sign: the clock was set forward, or no new key was taken for too long; "
+                "one is made now"
+            )
+
+    async def _follow_the_schedule(self) -> None:
+        """Renew the key until no key may sign, whatever the schedule says; the clock may leap."""
+        steps = [
+            asyncio.create_task(self._rotation.run()),
+            asyncio.create_task(self._until_none_may_sign()),
+        ]
+        try:
+            done, _ = await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
+            for step in done:
+                step.result()
+        finally:
+            for step in steps:
+                step.cancel()
+            await asyncio.gather(*steps, return_exceptions=True)
+
+    async def _until_none_may_sign(self) -> None:
+        # Two looks: a key that waited for the end of the older one comes into use at that moment.
+        looks = 0
+        while looks < 2:
+            await asyncio.sleep(CLOCK_LOOK_EVERY_S)
+            looks = 0 if self.ready else looks + 1
 
     async def _until_it_works(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -35,6 +35,9 @@ def check_claims(
     Raises:
         InvalidTokenError: a claim is missing, malformed or wrong; `refusals` has the reasons.
     """
+    if "cnf" in claims:
+        # A thief of the token has no use for it without the key, and would have for the new one.
+        raise refused("sender-constrained")
     if any(claims.get(name) in (None, "", []) for name in ("exp", "sub", "aud")):
         raise refused("missing-claim")
     expires_s = _check_times(claims, now.timestamp(), leeway_s)

@@ -16,6 +16,10 @@ KEY_ID_CHARS_MAX = 256
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _UNSUPPORTED = frozenset({"crit", "b64", "zip", "enc"})
 _TYPES = frozenset({"jwt", "at+jwt"})
+_SECURITY_EVENTS = "events"
+"""The claim that tells a security event, such as a logout, from an access or ID token: RFC 8417,
+section 4.6. Its type need not (OpenID Connect Back-Channel Logout 1.0, section 2.4)."""
+
 _ONE_ALGORITHM = {"Ed25519": "EdDSA"}
 """Names that RFC 9864 gives to what settings and older headers call otherwise."""
 
@@ -43,8 +47,8 @@ def parse_token(token: str, *, bytes_max: int) -> CompactToken:
     """Read a token.
 
     Raises:
-        InvalidTokenError: it is too large, encrypted or malformed, or its header has an unsupported
-            member or a wrong type.
+        InvalidTokenError: it is too large, encrypted or malformed, its header has an unsupported
+            member, or it is of a wrong type.
     """
     if len(token) > bytes_max:
         raise refused("too-large")
@@ -56,7 +60,7 @@ def parse_token(token: str, *, bytes_max: int) -> CompactToken:
     header, claims = _object(parts[0]), _object(parts[1])
     if _UNSUPPORTED & header.keys():
         raise refused("unsupported-header")
-    if not _is_type_accepted(header):
+    if not _is_type_accepted(header) or _SECURITY_EVENTS in claims:
         raise refused("wrong-type")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):

@@ -37,7 +37,7 @@ sending the same wrong id then uses a third of the default budget, and a key tha
 is found at the latest after so long."""
 
 UNKNOWN_MAX = 1_000
-"""How many such ids are remembered, the latest ones: a quarter of a megabyte at their longest."""
+"""How many such ids are remembered, the latest ones: a megabyte at their longest."""
 
 FILE_FRESH_S = 5.0
 """How long the keys from a file are used before it is looked at again; half of that if all is

@@ -10,10 +10,13 @@ reason                   what is wrong                                          
                          header without `alg`, or whose `kid` is no short text
 `unsupported-header`     `crit`, `b64`, `zip` or `enc`: nothing that must be       RFC 7515,
                          understood is                                             4.1.11
-`wrong-type`             `typ` is another than JWT or at+jwt: it has another use   RFC 8725, 3.11
+`wrong-type`             `typ` is another than JWT or at+jwt: it has another use   RFC 8725, 3.11;
+                         or `events` says so                                       RFC 8417, 4.6
 `wrong-issuer`           `iss` is missing, or exactly that of no provider          RFC 8725, 3.8
 `algorithm-not-allowed`  `alg` is not among the provider's: `none` and HS256       RFC 8725, 3.1
                          never are
+`sender-constrained`     `cnf`: only the holder of a key may use it, and that      RFC 7800, 3;
+                         somebody holds it cannot be shown here                    RFC 9449, 7.2
 `missing-claim`          no `exp`, `sub` or `aud`                                  RFC 9068, 2.2
 `malformed-claim`        a time that is no number of a real date; a subject, an    RFC 7519, 4.1
                          audience or scopes that are not text
@@ -49,6 +52,7 @@ Refusal = Literal[
     "wrong-type",
     "wrong-issuer",
     "algorithm-not-allowed",
+    "sender-constrained",
     "missing-claim",
     "malformed-claim",
     "expired",
@@ -68,6 +72,7 @@ MESSAGES: Mapping[Refusal, str] = {
     "wrong-type": "the token is of a type that cannot be exchanged",
     "wrong-issuer": "the token's issuer is not accepted",
     "algorithm-not-allowed": "the token is signed with an algorithm that its issuer may not use",
+    "sender-constrained": "the token is bound to a key, and would lose that bond here",
     "missing-claim": "the token lacks one of the claims exp, sub and aud",
     "malformed-claim": "a claim of the token is malformed",
     "expired": "the token has expired",

@@ -62,7 +62,7 @@ reason                     what is wrong
 `malformed-scope`          no list of scopes, or too long
 `scope`                    more is asked for than may be granted
 `expired`                  the token that is brought has less than a second left
-`malformed-name`           a subject or an issuer is empty, too long or no text
+`malformed-name`           a subject or an issuer is empty, too long or no printable text
 `malformed-actor`          `act` or `may_act` cannot be read
 `too-many-actors`          more than `ACTORS_MAX`
 `actor-not-permitted`      `may_act` names somebody else

@@ -62,9 +62,10 @@ def name_in_token(value: object) -> str:
     """Return a subject or an issuer from a token.
 
     Raises:
-        InvalidTokenError: it is not text, empty, or longer than `NAME_LENGTH_MAX`.
+        InvalidTokenError: it is not text, empty, longer than `NAME_LENGTH_MAX`, or not printable:
+            a name with a line break or a change of direction deceives whoever reads it in a log.
     """
-    if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH_MAX:
+    if not (isinstance(value, str) and 0 < len(value) <= NAME_LENGTH_MAX and value.isprintable()):
         raise InvalidTokenError("the token names nobody that can be read", reason="malformed-name")
     return value
 

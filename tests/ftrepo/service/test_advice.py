@@ -34,6 +34,7 @@ def test_settings_that_fit_together_need_no_advice() -> None:
     assert advice(settings_of(issuer="http://127.0.0.1:8080"), Policy()) == ()
     assert advice(settings_of(issuer="http://localhost"), Policy()) == ()
     assert advice(settings_of(issuer="urn:tokens"), Policy()) == ()
+    assert advice(settings_of(issuer=None), Policy()) == ()
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ def test_settings_that_fit_together_need_no_advice() -> None:
         ({"audiences": [], "providers": []}, {}, "audiences is empty"),
         ({"providers": []}, {}, "neither providers nor clients"),
         ({"issuer": "http://tokens.example"}, {}, "is not https"),
+        ({"issuer": None, "server": {"host": "0.0.0.0"}}, {}, "issuer is not set"),
+        ({"issuer": None, "peers": {"secret": "s" * 32}}, {}, "issuer is not set"),
         ({"peers": {"urls": ["http://two:1"], "secret": "s" * 32}}, {}, "reads the secret"),
         ({"server": {"request_timeout_s": 0.5}}, {}, "server.request_timeout_s = 0.5"),
         ({}, {"select_timeout_s": None}, "server.request_timeout_s = 5"),

@@ -11,13 +11,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import psutil
 import pytest
 
 from ftrepo.__main__ import main
+from ftrepo.keys import SigningKey
 from ftrepo.service.settings import ServiceSettings
 from tests.ftrepo.service.embedded_folders import copied, folder_for_all, template_folder
 
@@ -190,15 +193,31 @@ def test_told_twice_it_ends_at_once(template: Path) -> None:
 
 
 def test_a_database_that_is_away_is_no_reason_not_to_start(tmp_path: Path) -> None:
-    """With a database that refuses, it serves its own key; its address is shown without secrets."""
+    """With a database that refuses, it serves its own key; its address is shown without secrets.
+
+    With no issuer given, its tokens say where it listens. A terminal that is closed stops it in
+    order.
+    """
+    secret = "s" * 32
+    client = {
+        "id": "c",
+        "secret_sha256": hashlib.sha256(secret.encode()).hexdigest(),
+        "audiences": ["a"],
+    }
+    asker = {"FTREPO_CLIENTS": json.dumps([client]), "FTREPO_AUDIENCES": '["a"]'}
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         dsn = f"postgresql://ftrepo:hunter2@127.0.0.1:{port}/ftrepo"
-        with serving(tmp_path, "--port", "0", FTREPO_DSN=dsn, FTREPO_ISUER="x") as served:
+        with serving(tmp_path, "--port", "0", FTREPO_DSN=dsn, FTREPO_ISUER="x", **asker) as served:
             served.until_it_serves()
             assert len(served.key_ids()) == 1
-            served.process.send_signal(signal.SIGTERM)
+            assert f'"issuer": "{served.url}"' in served.lines[-1]
+            form = f"grant_type=client_credentials&audience=a&client_id=c&client_secret={secret}"
+            with urllib.request.urlopen(f"{served.url}/token/service", form.encode()) as answer:
+                token = json.loads(answer.read())["access_token"]
+            assert jwt.decode(token, options={"verify_signature": False})["iss"] == served.url
+            served.process.send_signal(signal.SIGHUP)
             code, rest = served.ended()
     assert code == 0
     log = "".join(served.lines) + rest
@@ -235,6 +254,29 @@ def test_settings_can_be_checked_and_printed(
     assert "note: audiences is empty: no token can be issued, for anybody\n" in out
     assert "note: issuer = 'http://far.example' is not https" in out
     assert out.endswith("the settings can be used\n")
+
+
+def test_a_check_reads_what_the_settings_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Providers' files, and the programs of a database of its own; the network is not asked."""
+    file, keys = tmp_path / "service.toml", tmp_path / "keys.json"
+    file.write_text(
+        "[[providers]]\nname = 'p'\nissuer = 'i'\naudience = ['a']\nalgorithms = ['EdDSA']\n"
+        "jwks_file = 'keys.json'"
+    )
+    check = ("--check", "--config", str(file))
+    said = refused(*check, capsys=capsys)
+    assert f"provider 'p': jwks_file = {keys}: the file cannot be read" in said
+    keys.write_text("{}")
+    assert "what it has is not a JWK set" in refused(*check, capsys=capsys)
+    key = SigningKey.generate(created=datetime.now(UTC), lifetime=timedelta(hours=1)).public
+    keys.write_text(json.dumps({"keys": [key.to_jwk()]}))
+    assert main(["serve", *check]) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("FTREPO_POSTGRES_BIN", str(tmp_path))
+    assert "there is no initdb and postgres" in refused(*check, capsys=capsys)
+    assert main(["serve", *check, "--database", "postgresql://h/d"]) == 0
 
 
 def test_options_are_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

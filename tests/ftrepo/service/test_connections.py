@@ -131,6 +131,19 @@ def test_a_name_with_two_addresses_has_one_port() -> None:
         each.close()
 
 
+def test_an_address_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container without IPv6 `localhost` may have the address ::1 all the same."""
+    lacking = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+    there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [lacking, there])
+    (one,) = bound_sockets("both", 0)
+    assert one.getsockname()[0] == "127.0.0.1"
+    one.close()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [lacking])
+    with pytest.raises(ServiceSettingsError, match="'both' is no address of this machine"):
+        bound_sockets("both", 0)
+
+
 def test_open_files_are_allowed_as_far_as_the_system_lets_us(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

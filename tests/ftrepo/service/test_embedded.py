@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ import pytest
 from ftrepo.postgres.binaries import OVERRIDE, BinariesError, server_user
 from ftrepo.postgres.settings import ConnectionSettings
 from ftrepo.service.embedded import EmbeddedPostgres, EmbeddedPostgresError, server
-from ftrepo.service.embedded.layout import SOCKET_PATH_BYTES_MAX, TEMPORARY_PREFIX
+from ftrepo.service.embedded.layout import SOCKET_PATH_BYTES_MAX, TEMPORARY_PREFIX, Layout
 from tests.ftrepo.service.embedded_folders import copied, folder_for_all, on_a_loop, template_folder
 
 pytestmark = pytest.mark.postgres
@@ -248,6 +249,49 @@ async def test_a_server_that_is_not_ready_in_time_is_stopped(folder: Path) -> No
     with pytest.raises(EmbeddedPostgresError, match="not ready within 1e-06 s"):
         await EmbeddedPostgres(folder, ready_timeout_s=1e-6).__aenter__()
     assert not (folder / "data" / "postmaster.pid").exists()
+
+
+def test_an_initdb_that_outlived_its_service_is_in_nobodys_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it still writes, its folder cannot be removed; the next service makes another one."""
+
+    def not_empty(path: object, **_: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    with folder_for_all() as place:
+        (place / "making-x" / "base").mkdir(parents=True)
+        layout = Layout(place, server_user())
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "rmdir", not_empty)
+            layout.remove_unfinished()
+        assert layout.new_data_folder().name != "making-x"
+        layout.remove_unfinished()
+        assert not list(place.glob("making-*"))
+        layout.close()
+
+
+@on_a_loop
+async def test_a_log_that_cannot_be_written_delays_a_restart_and_no_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor one that cannot be read, as when files run out: it is tried until it works."""
+    monkeypatch.setattr(server, "RESTART_PAUSE_FIRST_S", 0.05)
+    caplog.set_level(logging.WARNING)
+    log = folder / "postgresql.log"
+    async with EmbeddedPostgres(folder) as embedded:
+        assert embedded.pid is not None
+        log.unlink()
+        log.mkdir()
+        os.kill(embedded.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while "PostgreSQL could not be started" not in caplog.text:
+                await asyncio.sleep(0.02)
+            log.rmdir()
+            while "PostgreSQL was started again" not in caplog.text:
+                await asyncio.sleep(0.02)
+        assert await answer(embedded.dsn, "SELECT 1") == 1
+    assert "its log cannot be read: Is a directory" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as somebody else")

@@ -10,6 +10,7 @@ import pytest
 
 from ftrepo.events import KeyCreated
 from ftrepo.interface import Durability
+from ftrepo.service.http.errors import BrokenOffError
 from ftrepo.service.log_lines import JsonLines, TextLines, set_up_logging
 from ftrepo.telemetry.logs import EventLog
 
@@ -107,3 +108,14 @@ def test_people_get_lines(lines: io.StringIO) -> None:
     _, _, rest = stream.getvalue().partition(" ")
     assert rest == "debug   hello\n"
     assert lines.getvalue() == ""
+
+
+def test_what_a_server_says_of_an_answer_that_was_broken_off_is_left_out(
+    lines: io.StringIO,
+) -> None:
+    """Whoever reads slowly could fill a disk with it; its cause was logged, within a bound."""
+    log = logging.getLogger("uvicorn.error")
+    for error in (BrokenOffError("half"), ValueError("a defect")):
+        log.error("Exception in ASGI application", exc_info=error)
+    (line,) = map(json.loads, lines.getvalue().splitlines())
+    assert line["error"] == "ValueError: a defect"

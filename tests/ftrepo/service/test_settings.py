@@ -112,7 +112,10 @@ def test_files_are_beside_the_file_that_names_them(
         ("dsn = ''", "dsn: dsn must begin with postgresql://"),
         (f"[peers]\nsecret = '{SECRET[:-1]}'", "peers.secret: must have 32 characters or more"),
         (f"[peers]\nurls = ['http://u:{SECRET}@h']\nsecret = '{SECRET}'", "must hold no user"),
+        (f"[peers]\nsecret = '{'ä' * 32}'", "peers.secret: must be visible ASCII"),
+        (f"[peers]\nsecret = '{' ' * 32}'", "peers.secret: must be visible ASCII"),
         ("[server]\ntrusted_proxies = ['proxy.example']", "server.trusted_proxies"),
+        ("[server]\ntrusted_proxies = ['10.0.0.1/8']", "server.trusted_proxies"),
         ("[[clients]]\nid = 'a'", "clients.0.secret_sha256: Field required"),
     ],
 )

@@ -126,6 +126,45 @@ def test_a_place_is_free_again_once_a_request_has_ended_however_it_ended() -> No
     assert slug(answer) == "key-unavailable"
 
 
+def test_who_waits_for_bodies_keeps_nobody_from_keys() -> None:
+    """They have places of their own, as many as there are, and give them back."""
+
+    async def story(served: Served) -> tuple[list[httpx2.Response], list[httpx2.Response]]:
+        def post() -> asyncio.Task[httpx2.Response]:
+            content = chunks(1, pause_s=1.0)
+            return asyncio.create_task(
+                served.client.post("/token/service", content=content, headers=FORM_TYPE)
+            )
+
+        waiting = [post() for _ in range(3)]
+        await asyncio.sleep(0.5)
+        meanwhile = [await served.get("/.well-known/jwks.json") for _ in range(3)]
+        answers = [await each for each in waiting]
+        return [*answers, await post()], meanwhile
+
+    answers, meanwhile = serve(story, server={"requests_in_flight_max": 2})
+    assert [each.status_code for each in meanwhile] == [200] * 3
+    assert [each.status_code for each in answers] == [400, 400, 503, 400]
+    assert slug(answers[2]) == "too-many-in-flight"
+
+
+def test_a_body_that_has_come_needs_a_place_as_every_other_request() -> None:
+    """Or a flood of bodies that end together would pass the limit."""
+
+    async def story(served: Served) -> tuple[httpx2.Response, httpx2.Response]:
+        content = chunks(1, pause_s=0.05)
+        posted = asyncio.create_task(
+            served.client.post("/token/service", content=content, headers=FORM_TYPE)
+        )
+        await asyncio.sleep(0.01)
+        asked = asyncio.create_task(served.get("/keys/unknown"))
+        return await posted, await asked
+
+    posted, asked = serve(story, [hang(0.0, 1e9)], server={"requests_in_flight_max": 1})
+    assert slug(posted) == "too-many-in-flight"
+    assert slug(asked) == "key-unavailable"
+
+
 def test_a_caller_that_asks_too_often_is_told_when_to_return() -> None:
     """And may ask again when that time has passed."""
 

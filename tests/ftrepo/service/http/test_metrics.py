@@ -8,6 +8,7 @@ from laboratory import refuse
 from prometheus_client.parser import text_string_to_metric_families
 
 from ftrepo.service.http.metric_table import SERVICE_METRICS
+from ftrepo.service.http.metrics import SHARED_S
 from ftrepo.telemetry.metrics import METRICS
 from tests.ftrepo.service.http.serving import Served, serve
 
@@ -56,15 +57,33 @@ def test_no_caller_can_make_series() -> None:
             await served.client.request(f"METHOD{number}", "/health")
             await served.get("/health", x_request_id=str(number))
 
+        async def look() -> set[tuple[str, tuple[str, ...]]]:
+            await asyncio.sleep(SHARED_S)
+            return set(samples((await served.get("/metrics")).text))
+
         await ask(0)
-        await served.get("/metrics")
-        before = samples((await served.get("/metrics")).text)
+        await look()
+        before = await look()
         for number in range(50):
             await ask(number)
-        after = samples((await served.get("/metrics")).text)
-        return set(after) - set(before)
+        return await look() - before
 
     assert not serve(story)
+
+
+def test_all_who_ask_within_a_moment_get_the_same_figures() -> None:
+    """Nobody is refused them, so a flood of questions must not cost a reading each."""
+
+    async def story(served: Served) -> list[str]:
+        texts = []
+        for pause_s in (0.0, 0.9 * SHARED_S, 0.1 * SHARED_S):
+            await asyncio.sleep(pause_s)
+            texts.append((await served.get("/metrics")).text)
+        return texts
+
+    first, within, after = serve(story)
+    assert within == first
+    assert after != first
 
 
 def test_a_token_that_cannot_be_signed_now_is_counted_with_its_reason() -> None:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from laboratory import Laboratory, hang, refuse, run_laboratory
+from laboratory import EPOCH, Laboratory, hang, refuse, run_laboratory
 
 from ftrepo.errors import PendingFullError
 from ftrepo.interface import Durability
@@ -115,6 +116,56 @@ def test_a_key_that_may_sign_no_longer_is_none() -> None:
         return answers
 
     assert run_laboratory(story) == [(True, 1190.0), (True, 0.0), (False, 0.0)]
+
+
+@pytest.mark.parametrize(("drawn", "second_s"), [(0.0, 600.0), (0.25, 450.0), (0.999, 0.6)])
+def test_instances_that_start_together_do_not_rotate_together(
+    drawn: float, second_s: float
+) -> None:
+    """The second key comes a drawn part of an interval sooner, and the others follow from there."""
+
+    async def story(lab: Laboratory) -> list[float]:
+        publisher = Publisher()
+        keys = KeyLife(
+            publisher,
+            settings=SHORT,
+            token_lifetime_s=TOKEN_S,
+            policy=Policy(),
+            now=lab.now,
+            draw=lambda: drawn,
+        )
+        async with keys:
+            await lab.until(1300.0)
+        return [(key.created - EPOCH).total_seconds() for key in publisher.keys]
+
+    made_s = run_laboratory(story)
+    assert made_s[:3] == pytest.approx([0.0, second_s, second_s + 600.0])
+
+
+def test_a_clock_that_is_set_forward_costs_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    """As after a machine has slept: the key is over, and the next beat may be an hour away."""
+
+    async def story(lab: Laboratory) -> tuple[bool, bool, int]:
+        slept = timedelta(0)
+
+        def now() -> datetime:
+            return lab.now() + slept
+
+        publisher = Publisher()
+        keys = KeyLife(
+            publisher, settings=SHORT, token_lifetime_s=TOKEN_S, policy=Policy(), now=now
+        )
+        async with keys:
+            await lab.until(20.0)
+            slept = timedelta(days=1)
+            before = keys.ready
+            await lab.until(31.0)
+            after = keys.ready
+            await lab.until(599.0)
+        return before, after, len(publisher.keys)
+
+    assert run_laboratory(story) == (False, True, 2)
+    assert "the clock was set forward" in caplog.text
 
 
 def test_a_refused_first_key_does_not_keep_the_service_from_starting(

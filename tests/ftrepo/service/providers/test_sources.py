@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import logging
 import os
 import socket
 import ssl
@@ -255,24 +254,6 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
         assert requests == []
 
     asyncio.run(main())
-
-
-def test_a_password_in_the_address_is_sent_and_never_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The client logs the address of each call."""
-    caplog.set_level(logging.DEBUG)
-
-    async def main() -> None:
-        async with serving(ok(ONLY_A)) as (url, requests):
-            await read(url.replace("//", "//user:pa55word@"))
-        assert b"authorization: basic dXNlcjpwYTU1d29yZA==" in requests[0].replace(
-            b"Authorization: Basic", b"authorization: basic"
-        )
-
-    asyncio.run(main())
-    assert "pa55word" not in caplog.text
-    assert "/keys" in caplog.text
 
 
 @pytest.mark.parametrize(

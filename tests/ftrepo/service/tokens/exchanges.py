@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -12,14 +13,15 @@ import jwt
 from ftrepo.keys import Algorithm, SigningKey
 from ftrepo.service.errors import InvalidTokenError
 from ftrepo.service.settings import ClientSettings, ProviderSettings, ServiceSettings, TokenSettings
-from ftrepo.service.tokens import Form, IssuedToken, TokenIssuer, new_secret
+from ftrepo.service.tokens import Form, IssuedToken, TokenIssuer
 from ftrepo.service.verified import VerifiedToken
 from sim.world.issuers import EPOCH
 
 ISSUER = "https://tokens.example"
 HOUR = timedelta(hours=1)
 JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
-SECRET, SECRET_SHA256 = new_secret()
+SECRET = "a-secret-that-is-the-same-in-every-run-of-the-tests"
+SECRET_SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
 
 
 @cache

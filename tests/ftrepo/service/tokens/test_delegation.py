@@ -85,6 +85,8 @@ def test_a_provider_vouches_for_no_current_actor_of_another() -> None:
         {"sub": 1},
         {"sub": "a", "iss": 1},
         {"sub": "a", "iss": None},
+        {"sub": "a\nb"},
+        {"sub": "a", "iss": "x:\u202ey"},
         {"sub": "a" * (NAME_LENGTH_MAX + 1)},
         {"sub": "a", "act": "b"},
         {"sub": "a", "act": {}},
