@@ -54,6 +54,7 @@ class Custody:
 
     Attributes:
         something_waits: set when a key waits for the next flush; the `Reconciler` clears it.
+        keys_learnt: how many keys memory has learnt of the primary so far.
         absent: ids that the primary said it does not have.
 
     Args:
@@ -84,6 +85,7 @@ class Custody:
         self._observe = observe
         self.something_waits = asyncio.Event()
         self.learnt = learnt
+        self.keys_learnt = 0
         self.absent = AbsentIds(ttl_s=policy.absent_ttl_s)
 
     async def open(self) -> None:
@@ -201,6 +203,7 @@ class Custody:
             if held is not None and held.same_material(key):
                 self.confirm(key)
         if added:
+            self.keys_learnt += added
             self.learnt.set()
         return added
 

@@ -325,8 +325,9 @@ class FaultTolerantRepository:
 
         The primary is asked within `select_timeout_s` for each page and `load_timeout_s` as a
         whole. Callers share one answer a second (`ftrepo.listing.LISTED_FOR_S`): it has every key
-        whose `create` was acknowledged here, but may be so much older than one of another instance.
-        Other instances are not asked.
+        whose `create` was acknowledged here, and those of other instances that memory has learnt
+        of; others, where the primary announces nothing, may be so much younger than it. Other
+        instances are not asked.
 
         Raises:
             KeyUnavailableError: only with `read_policy="primary-only"`, if the primary cannot be

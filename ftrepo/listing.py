@@ -7,7 +7,9 @@ served from memory as `get` serves it: until it expires, or has gone unconfirmed
 `max_staleness_s`.
 
 Memory cannot know what it lacks, so the primary is asked under "cache-first" as well. What stands
-between it and a flood of callers is that all of them share one answer a second.
+between it and a flood of callers is that all of them share one answer a second. A key that memory
+learns of meanwhile, as another instance publishes it, joins the answer at once: a verifier may meet
+its first token before the second is over.
 """
 
 from __future__ import annotations
@@ -100,6 +102,8 @@ class Listing:
         answer = self._latest
         if answer is None or not answer.is_shared(asked_s):
             answer, _ = await self._flights.run(None, partial(self._ask, asked_s))
+        elif self._has_memory and answer.keys_learnt != self._custody.keys_learnt:
+            self._add_memory(answer)
         if answer.error is not None and not self._has_memory:
             raise KeyUnavailableError(
                 "the primary, which has the keys, cannot be asked",
@@ -126,13 +130,18 @@ class Listing:
         finally:
             self._under_way = None
         if self._has_memory:
-            for key in self._lookup.all_at_hand():
-                answer.add(key)
+            self._add_memory(answer)
             lacking = (each for each in self._pending.key_ids() if each not in answer.by_id)
             if any(map(self._custody.owes, lacking)):
                 answer.is_complete = False
         self._latest = answer
         return answer
+
+    def _add_memory(self, answer: _Answer) -> None:
+        """Add what memory may serve, and take note of how much it had learnt by then."""
+        answer.keys_learnt = self._custody.keys_learnt
+        for key in self._lookup.all_at_hand():
+            answer.add(key)
 
     async def _load(self, answer: _Answer, began_s: float) -> PrimaryUnavailableError | None:
         """Take every key that the primary has. Returns why that failed, if it did."""
@@ -187,14 +196,16 @@ class _Answer:
         by_id: the keys; some may have expired.
         error: why the primary could not be asked for all of its keys.
         is_complete: whether there are no others.
+        keys_learnt: `Custody.keys_learnt` when memory was added last.
     """
 
-    __slots__ = ("_at_s", "_expires", "_shown", "by_id", "error", "is_complete")
+    __slots__ = ("_at_s", "_expires", "_shown", "by_id", "error", "is_complete", "keys_learnt")
 
     def __init__(self, at_s: float) -> None:
         self.by_id: dict[str, PublicKey] = {}
         self.error: PrimaryUnavailableError | None = None
         self.is_complete = False
+        self.keys_learnt = 0
         self._at_s = at_s
         self._shown: ValidKeys | None = None
         self._expires: datetime | None = None

@@ -15,7 +15,14 @@ from pathlib import Path
 from ftrepo.designs import named_policies, policy_named_or_file
 from ftrepo.errors import PolicyError
 from ftrepo.policy import Policy
-from sim import explore_command, real_time, review_command, sweep_command, tune_command
+from sim import (
+    explore_command,
+    real_time,
+    review_command,
+    service_command,
+    sweep_command,
+    tune_command,
+)
 from sim.arguments import (
     INTERRUPTED,
     add_policy,
@@ -139,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     drill.set_defaults(command=_drill)
 
     real_time.add_commands(commands)
+    service_command.add_command(commands)
     sweep_command.add_command(commands)
     tune_command.add_command(commands)
     explore_command.add_command(commands)

@@ -1,23 +1,28 @@
-"""Where the service listens, and how long a connection may say nothing.
+"""Where the service listens, how long a connection may say nothing, and how many one caller has.
 
 uvicorn closes a connection that is idle after an answer, but waits for ever for the first request
 and for the rest of one that has begun: a caller could hold thousands of connections for nothing.
-Here a request's head must arrive in time. Its body is bounded by `http.limits`.
+Here a request's head must arrive in time. Its body is bounded by `http.limits`. And nobody has so
+many connections that there are none left for others, probes of the service's health among them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import resource
 import socket
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ftrepo.service.address import url_at
 from ftrepo.service.errors import ServiceSettingsError
+from ftrepo.service.http.callers import caller_at
 
 if TYPE_CHECKING:
     from ftrepo.service.settings import ServerSettings
@@ -120,21 +125,76 @@ def allow_open_files(connections_max: int) -> None:
         )
 
 
-class TimedHeads(H11Protocol):
-    """A connection on which each request's head must arrive in time, or it is closed."""
+class CallerConnections:
+    """How many connections each caller has. It is as large as there are connections.
+
+    Args:
+        caller_max: the most of one caller, at least 1.
+        exempt: addresses or networks that are not counted.
+    """
+
+    def __init__(self, caller_max: int, *, exempt: Iterable[str] = ()) -> None:
+        self._caller_max = caller_max
+        self._exempt = tuple(ipaddress.ip_network(each) for each in exempt)
+        self._open: Counter[str] = Counter()
+
+    def enter(self, host: str) -> bool:
+        """Count a connection from an address. False, and not counted, if it is one too many."""
+        caller = caller_at(host)
+        if self._is_exempt(host):
+            return True
+        if self._open[caller] >= self._caller_max:
+            return False
+        self._open[caller] += 1
+        return True
+
+    def leave(self, host: str) -> None:
+        """Count a connection no longer that `enter` has let in."""
+        caller = caller_at(host)
+        if self._is_exempt(host):
+            return
+        self._open[caller] -= 1
+        if not self._open[caller]:
+            del self._open[caller]
+
+    def __len__(self) -> int:
+        """How many callers have a connection that is counted."""
+        return len(self._open)
+
+    def _is_exempt(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return True  # A socket of the file system: who may use it is the system's matter.
+        return any(address in network for network in self._exempt)
+
+
+class GuardedConnection(H11Protocol):
+    """One of not too many connections, on which each request's head must arrive in time."""
 
     head_timeout_s: ClassVar[float]
+    callers: ClassVar[CallerConnections]
 
     _timer: asyncio.TimerHandle | None = None
+    _counted: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Wait for the first head; close at once if the caller has too many connections."""
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        host = str(peer[0]) if isinstance(peer, tuple) else ""
+        if not self.callers.enter(host):
+            transport.abort()
+            return
+        self._counted = host
         self._expect_head(self.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._forget()
+        if self._counted is not None:
+            self.callers.leave(self._counted)
+            self._counted = None
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -158,6 +218,8 @@ class TimedHeads(H11Protocol):
             self._timer = None
 
 
-def timed_heads(settings: ServerSettings) -> type[TimedHeads]:
-    """Return the class of connections with these settings."""
-    return type("_Timed", (TimedHeads,), {"head_timeout_s": settings.request_head_timeout_s})
+def guarded_connections(settings: ServerSettings) -> type[GuardedConnection]:
+    """Return the class of connections with these settings; one class counts its own."""
+    callers = CallerConnections(settings.caller_connections_max, exempt=settings.trusted_proxies)
+    members = {"head_timeout_s": settings.request_head_timeout_s, "callers": callers}
+    return type("_Guarded", (GuardedConnection,), members)

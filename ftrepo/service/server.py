@@ -34,7 +34,7 @@ from ftrepo.service.connections import (
     HEAD_BYTES_MAX,
     allow_open_files,
     bound_sockets,
-    timed_heads,
+    guarded_connections,
     url_of,
 )
 from ftrepo.service.embedded import EmbeddedPostgres
@@ -181,7 +181,7 @@ def _configured(app: object, settings: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         # Other parsers are faster, and bound a request's head in other ways or not at all.
-        http=timed_heads(settings),
+        http=guarded_connections(settings),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -58,12 +58,14 @@ _EXAMPLES: Mapping[type[BaseModel], Mapping[str, object]] = {
     ClientSettings: {
         "id": "billing-job",
         "secret_sha256": "0" * 64,
+        "next_secret_sha256": "1" * 64,
         "audiences": ["orders"],
         "scopes": ["orders:read"],
     },
     PeerSettings: {
         "urls": ["http://ftrepo-1.example:8080", "http://ftrepo-2.example:8080"],
         "secret": "at-least-32-characters-of-chance",
+        "next_secret": "another-32-characters-of-chance!",
     },
 }
 """What stands where there is no default. Whoever removes the "#" of all has settings that fit."""

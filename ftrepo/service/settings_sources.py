@@ -25,6 +25,7 @@ ENVIRONMENT_PREFIX = "FTREPO_"
 SECRET_FILES: Mapping[str, tuple[str, ...]] = {
     "FTREPO_DSN_FILE": ("dsn",),
     "FTREPO_PEERS__SECRET_FILE": ("peers", "secret"),
+    "FTREPO_PEERS__NEXT_SECRET_FILE": ("peers", "next_secret"),
 }
 """Variables that name a file with a secret, as Docker and Kubernetes hand secrets out, and the
 setting that it is. An environment is easier to look into than a file."""

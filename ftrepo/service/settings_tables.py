@@ -60,6 +60,8 @@ class ServerSettings(_Table):
         requests_in_flight_max: more are refused with 503 at once; as many again may wait for their
             bodies. Zero is not possible.
         connections_max: open at once, idle ones included; who comes beyond that gets a bare 503.
+        caller_connections_max: of those, from one address; further ones are closed at once, so that
+            no caller keeps the others out. Trusted proxies may have all.
         keep_alive_timeout_s: how long an idle connection is kept. Longer than that of a load
             balancer, or it meets connections that are just being closed: 60 s is common there.
         request_head_timeout_s: how long a caller may take to send a request's head.
@@ -68,7 +70,7 @@ class ServerSettings(_Table):
         shutdown_timeout_s: how long requests under way may take to end after that; the
             repository's `drain_timeout_s` comes after it.
         trusted_proxies: addresses or networks whose X-Forwarded-For is believed, for limits by
-            caller.
+            caller, and whose connections are not counted.
     """
 
     host: str = "127.0.0.1"
@@ -77,6 +79,7 @@ class ServerSettings(_Table):
     body_bytes_max: Annotated[int, Field(ge=1, le=10_000_000)] = 65_536
     requests_in_flight_max: Annotated[int, Field(ge=1)] = 1000
     connections_max: Annotated[int, Field(ge=1)] = 4096
+    caller_connections_max: Annotated[int, Field(ge=1)] = 512
     keep_alive_timeout_s: Seconds = 75.0
     request_head_timeout_s: Seconds = 10.0
     stop_delay_s: Annotated[float, Field(ge=0, le=600)] = 0.0
@@ -191,19 +194,21 @@ class ClientSettings(_Table):
         id: how it names itself.
         secret_sha256: the SHA-256 of its secret, in hexadecimal. The secret must be random and
             long (`python -m ftrepo secret` makes one): a word would be guessed from its hash.
+        next_secret_sha256: of another secret that is accepted too, while the client changes to it.
         audiences: which of the service's audiences it may ask for.
         scopes: what it may ask for.
     """
 
     id: Name
     secret_sha256: SecretStr
+    next_secret_sha256: SecretStr | None = None
     audiences: Annotated[tuple[str, ...], Field(min_length=1)]
     scopes: tuple[Scope, ...] = ()
 
-    @field_validator("secret_sha256")
+    @field_validator("secret_sha256", "next_secret_sha256")
     @classmethod
-    def _is_hash(cls, value: SecretStr) -> SecretStr:
-        if not _HASH.fullmatch(value.get_secret_value()):
+    def _is_hash(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _HASH.fullmatch(value.get_secret_value()):
             raise ValueError("must be 64 hexadecimal digits, in lower case")
         return value
 
@@ -261,10 +266,12 @@ class PeerSettings(_Table):
         secret: what instances know each other by; at least 32 characters of visible ASCII, as it
             is sent in a header. What a peer says is trusted, so whoever knows it can have tokens
             believed.
+        next_secret: another one that is accepted of them too, while all change to it.
     """
 
     urls: tuple[HttpUrl, ...] = ()
     secret: SecretStr
+    next_secret: SecretStr | None = None
 
     @field_validator("urls")
     @classmethod
@@ -273,9 +280,11 @@ class PeerSettings(_Table):
             _refuse_password(url)
         return urls
 
-    @field_validator("secret")
+    @field_validator("secret", "next_secret")
     @classmethod
-    def _can_be_sent_and_not_guessed(cls, value: SecretStr) -> SecretStr:
+    def _can_be_sent_and_not_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         if len(value.get_secret_value()) < 32:
             raise ValueError("must have 32 characters or more")
         if not _VISIBLE.fullmatch(value.get_secret_value()):

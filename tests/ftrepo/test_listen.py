@@ -110,6 +110,25 @@ def test_what_was_stored_before_the_feed_began_is_not_missed() -> None:
     run_laboratory(story)
 
 
+def test_an_announced_key_joins_the_list_that_is_shared() -> None:
+    """Its maker may sign with it at once: a verifier needs it before the list is a second old."""
+
+    async def story(lab: Laboratory) -> tuple[list[list[str]], int]:
+        primary = Announcing(lab)
+        async with primary.repository(QUIET) as repo:
+            await lab.until(5.0)
+            answers = [await repo.valid_keys()]
+            primary.store(make_key("b"))
+            await lab.until(5.1)
+            answers += [await repo.valid_keys(), await repo.valid_keys()]
+            # Whoever makes something of an answer makes it once.
+            assert answers[1] is answers[2]
+            assert all(each.is_complete for each in answers)
+            return [[key.id for key in each.keys] for each in answers], repo.lookup.misses
+
+    assert run_laboratory(story) == ([[], ["b"], ["b"]], 0)
+
+
 def test_a_key_that_waits_is_confirmed_by_its_announcement() -> None:
     """A write whose answer was lost is no longer pending once the primary announces the key."""
 

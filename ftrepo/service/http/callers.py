@@ -59,12 +59,16 @@ def caller_of(scope: Scope) -> str:
     Behind a trusted proxy that is the address that the proxy names; the server sees to it.
     """
     client = scope.get("client")
-    if client is None:
-        return ""  # A socket of the file system: all who use it are one caller.
+    # On a socket of the file system all are one caller.
+    return "" if client is None else caller_at(str(client[0]))
+
+
+def caller_at(host: str) -> str:
+    """Return what the caller at an address is known by."""
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return str(client[0])[:64]
+        return host[:64]
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     if address.ipv4_mapped is not None:

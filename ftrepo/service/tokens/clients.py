@@ -71,10 +71,19 @@ class Clients:
         """
         client_id, secret = _credentials(authorization, form)
         client = self._by_id.get(client_id)
-        expected = _NOBODY if client is None else client.secret_sha256.get_secret_value()
-        if not hmac.compare_digest(expected, _sha256(secret)) or client is None:
+        offered = _sha256(secret)
+        matches = [hmac.compare_digest(each, offered) for each in _accepted(client)]
+        if client is None or not any(matches):
             raise InvalidClientError
         return client
+
+
+def _accepted(client: ClientSettings | None) -> tuple[str, str]:
+    """The hashes of the client's secrets, two for everybody."""
+    if client is None:
+        return _NOBODY, _NOBODY
+    first, second = client.secret_sha256, client.next_secret_sha256
+    return first.get_secret_value(), _NOBODY if second is None else second.get_secret_value()
 
 
 def _credentials(authorization: str | None, form: Form) -> tuple[str, str]:

@@ -6,14 +6,20 @@ import os
 import resource
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import uvicorn
 
 from ftrepo.service import connections
-from ftrepo.service.connections import allow_open_files, bound_sockets, timed_heads, url_of
+from ftrepo.service.connections import (
+    CallerConnections,
+    allow_open_files,
+    bound_sockets,
+    guarded_connections,
+    url_of,
+)
 from ftrepo.service.errors import ServiceSettingsError
 from ftrepo.service.settings import ServerSettings
 
@@ -30,9 +36,12 @@ async def answer_ok(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def served(*, head_timeout_s: float, keep_alive_s: float) -> AsyncIterator[int]:
+async def served(
+    *, head_timeout_s: float = 10.0, keep_alive_s: float = 10.0, **given: Any
+) -> AsyncIterator[int]:
     """Serve `answer_ok` and give the port."""
-    protocol = timed_heads(ServerSettings(request_head_timeout_s=head_timeout_s))
+    settings = ServerSettings(request_head_timeout_s=head_timeout_s, **given)
+    protocol = guarded_connections(settings)
     config = uvicorn.Config(
         answer_ok,
         http=protocol,
@@ -101,6 +110,48 @@ def test_an_answer_may_take_longer_than_a_head() -> None:
             streams[1].close()
 
     asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_no_caller_has_all_the_connections() -> None:
+    """One too many is closed at once; as soon as another has gone there is room again."""
+
+    async def story() -> None:
+        async with served(caller_connections_max=2, trusted_proxies=()) as port:
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            for streams in held:
+                assert await exchanged(streams, HEAD + b"\r\n") != b""
+            refused = await asyncio.open_connection("127.0.0.1", port)
+            with suppress(ConnectionError):
+                assert await exchanged(refused, HEAD + b"\r\n") == b""
+            refused[1].close()
+            held[0][1].close()
+            while True:  # Until the server has heard of it.
+                again = await asyncio.open_connection("127.0.0.1", port)
+                with suppress(ConnectionError):
+                    if await exchanged(again, HEAD + b"\r\n"):
+                        break
+                again[1].close()
+            for _, writer in (held[1], again):
+                writer.close()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_connections_are_counted_by_caller() -> None:
+    """One network of IPv6 is one caller; proxies are not counted; nothing is kept of who left."""
+    callers = CallerConnections(1, exempt=("10.0.0.0/8", "fd00::/8"))
+    assert all(callers.enter(host) for host in ("10.1.2.3", "10.1.2.3", "fd00::1", "fd00::1", ""))
+    assert len(callers) == 0
+    assert callers.enter("2001:db8::1")
+    assert not callers.enter("2001:db8::2")
+    assert callers.enter("192.0.2.1")
+    assert not callers.enter("::ffff:192.0.2.1")
+    callers.leave("2001:db8::1")
+    callers.leave("10.1.2.3")
+    assert callers.enter("2001:db8::2")
+    callers.leave("2001:db8::2")
+    callers.leave("192.0.2.1")
+    assert len(callers) == 0
 
 
 def test_a_host_without_a_port_for_us_is_named() -> None:

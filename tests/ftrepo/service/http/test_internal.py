@@ -55,6 +55,20 @@ def test_without_the_secret_nothing_is_told(path: str, headers: list[tuple[str, 
     assert PEER_SECRET not in answer.text
 
 
+def test_the_secret_of_instances_is_changed_without_a_gap() -> None:
+    """Those that have the next one already are told as well."""
+    changing = {"secret": PEER_SECRET, "next_secret": PEER_SECRET[::-1]}
+
+    async def story(served: Served) -> list[int]:
+        offered = (PEER_SECRET, PEER_SECRET[::-1], PEER_SECRET + PEER_SECRET[::-1])
+        answers = [
+            await served.get("/internal/keys", authorization=f"Bearer {each}") for each in offered
+        ]
+        return [each.status_code for each in answers]
+
+    assert serve(story, peers=changing) == [200, 200, 401]
+
+
 def test_without_peers_there_is_nothing_here() -> None:
     """Whatever is brought."""
 

@@ -133,7 +133,7 @@ def test_a_client_must_name_itself_and_prove_it(sent: dict[str, str]) -> None:
 
 
 def test_an_unknown_client_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One hash and one comparison of the same length, whether or not the id is known."""
+    """One hash and two comparisons of the same length, whether or not the id is known."""
     compared: list[int] = []
     compare = hmac.compare_digest
 
@@ -145,7 +145,19 @@ def test_an_unknown_client_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch)
     for name in ("billing", "nobody"):
         with pytest.raises(InvalidClientError):
             CLIENTS.authenticate(basic(name, "wrong"), EMPTY)
-    assert compared == [128, 128]
+    assert compared == [128] * 4
+
+
+def test_a_secret_is_changed_without_a_gap() -> None:
+    """Until the client has the next one, either is accepted; no other is."""
+    secret, hashed = new_secret()
+    changing = Clients([client(next_secret_sha256=hashed)])
+    for accepted in (SECRET, secret):
+        assert changing.authenticate(basic("billing", accepted), EMPTY).id == "billing"
+    with pytest.raises(InvalidClientError):
+        changing.authenticate(basic("billing", secret + "x"), EMPTY)
+    with pytest.raises(InvalidClientError):
+        CLIENTS.authenticate(basic("billing", secret), EMPTY)
 
 
 def test_a_new_secret_is_long_random_and_fits_its_hash() -> None:
