@@ -30,6 +30,14 @@ FIRST_KEY_WAIT_S = 2.0
 `Policy.insert_timeout_s`; a repository that refuses the key must not keep the service from starting
 and answering whoever asks for other keys."""
 
+HANDOVER_S_MAX = 1.0
+"""How much longer than it may a key signs if its successor is late. Where that comes into use just
+as the time of the older one is over, a busy loop would otherwise leave a moment without a key.
+A token that is signed in this time ends with its key, and is so much shorter."""
+
+HANDOVER_SHARE_MAX = 0.1
+"""And at most this share of a token's lifetime."""
+
 CLOCK_LOOK_EVERY_S = 5.0
 """How often it is looked whether a key may sign. If none may at two looks in a row, the clock has
 leapt, as after a machine has slept, or the publisher refuses every key."""
@@ -65,6 +73,8 @@ class KeyLife:
     ) -> None:
         self._settings = settings
         self._token_lifetime = timedelta(seconds=token_lifetime_s)
+        handover_s = min(HANDOVER_S_MAX, HANDOVER_SHARE_MAX * token_lifetime_s)
+        self._handover = timedelta(seconds=handover_s)
         self._now = now
         self._rotation: KeyRotation[SigningKey] = KeyRotation(
             publisher,
@@ -106,10 +116,13 @@ class KeyLife:
     def current(self) -> SigningKey | None:
         """The key to sign with; `None` if none may sign.
 
-        A key may sign while a token of full lifetime, signed now, ends before the key expires.
+        A key may sign while a token of full lifetime, signed now, ends before the key expires, and
+        for a moment more (`HANDOVER_S_MAX`) if there is no other yet.
         """
         pair = self._rotation.current
-        return None if self._task is None or pair is None or self._left(pair) < _NONE else pair
+        if self._task is None or pair is None or self._left(pair) < -self._handover:
+            return None
+        return pair
 
     @property
     def ready(self) -> bool:
@@ -120,7 +133,7 @@ class KeyLife:
     def may_sign_for_s(self) -> float:
         """How long the current key may go on signing, in seconds; zero if there is none."""
         pair = self.current
-        return 0.0 if pair is None else self._left(pair).total_seconds()
+        return 0.0 if pair is None else max(0.0, self._left(pair).total_seconds())
 
     def _left(self, pair: SigningKey) -> timedelta:
         return pair.public.expires - self._now() - self._token_lifetime
@@ -177,9 +190,6 @@ class KeyLife:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-
-
-_NONE = timedelta(0)
 
 
 def _log_use(pair: SigningKey) -> None:

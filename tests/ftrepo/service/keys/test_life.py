@@ -102,20 +102,23 @@ def test_keys_follow_each_other() -> None:
 
 
 def test_a_key_that_may_sign_no_longer_is_none() -> None:
-    """A token of full lifetime would outlive it: nobody publishes a successor here."""
+    """A token of full lifetime would outlive it: nobody publishes a successor here.
+
+    A successor that is a moment late leaves no gap.
+    """
 
     async def story(lab: Laboratory) -> list[tuple[bool, float]]:
         publisher = Publisher()
         answers = []
         async with life(lab, publisher) as keys:
             publisher.error = lambda: PendingFullError("full")
-            for moment_s in (10.0, 1200.0, 1200.1):
+            for moment_s in (10.0, 1200.0, 1200.9, 1201.1):
                 await lab.until(moment_s)
                 answers.append((keys.ready, keys.may_sign_for_s))
         assert not keys.ready
         return answers
 
-    assert run_laboratory(story) == [(True, 1190.0), (True, 0.0), (False, 0.0)]
+    assert run_laboratory(story) == [(True, 1190.0), (True, 0.0), (True, 0.0), (False, 0.0)]
 
 
 @pytest.mark.parametrize(("drawn", "second_s"), [(0.0, 600.0), (0.25, 450.0), (0.999, 0.6)])
