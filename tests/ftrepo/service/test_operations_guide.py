@@ -132,6 +132,7 @@ EVENTS = {
 """Names of log lines, of errors, and of the code; and one of systemd."""
 
 OF_OTHERS = {
+    "cooldown_duration",  # Of PyJWT's PyJWKClient.
     "key_id",
     "request_id",
     "wait_max_s",
