@@ -295,7 +295,7 @@ class FaultTolerantRepository:
             durability = await self._write_through(key, put_at=put_at)
         # Whoever asked while the key was on its way may have been told that there is none.
         self._custody.absent.forget(key.id)
-        self._listing.note(key)
+        self._listing.note(key, durability)
         self._observe(KeyCreated(key_id=key.id, durability=durability))
         return durability
 

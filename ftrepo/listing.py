@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ftrepo.errors import KeyUnavailableError, PrimaryUnavailableError
+from ftrepo.interface import Durability
 from ftrepo.resilience.call_budget import Urgency
 from ftrepo.resilience.clock import RunningClock
 from ftrepo.resilience.single_flight import SingleFlight
@@ -111,14 +112,22 @@ class Listing:
             ) from answer.error
         return answer.shown(self._now())
 
-    def note(self, key: PublicKey) -> None:
-        """Take note of a key that was created here: answers have it from now on."""
+    def note(self, key: PublicKey, durability: Durability) -> None:
+        """Take note of a key that was created here: answers have it from now on, if `get` has.
+
+        That is not so while only memory has it, and may not serve it.
+        """
+        is_found = durability is Durability.PRIMARY or (
+            self._has_memory and self._lookup.at_hand(key.id) is not None
+        )
         latest = self._latest
         if latest is not None and not latest.is_shared(self._clock.time_s()):
             self._latest = latest = None  # Nobody will get it: let it not grow.
         for answer in (latest, self._under_way):
-            if answer is not None:
-                answer.add(key)
+            if answer is not None and is_found:
+                answer.add(key, self._now())
+            elif answer is not None and self._has_memory:
+                answer.lack()
 
     async def _ask(self, asked_s: float) -> _Answer:
         """Make an answer; what is left of the time-out began with the first who waits."""
@@ -140,8 +149,9 @@ class Listing:
     def _add_memory(self, answer: _Answer) -> None:
         """Add what memory may serve, and take note of how much it had learnt by then."""
         answer.keys_learnt = self._custody.keys_learnt
+        now = self._now()
         for key in self._lookup.all_at_hand():
-            answer.add(key)
+            answer.add(key, now)
 
     async def _load(self, answer: _Answer, began_s: float) -> PrimaryUnavailableError | None:
         """Take every key that the primary has. Returns why that failed, if it did."""
@@ -214,11 +224,17 @@ class _Answer:
         """Whether it is young enough to be given to one more caller."""
         return now_s - self._at_s < LISTED_FOR_S
 
-    def add(self, key: PublicKey) -> None:
-        """Add a key of memory, unless the id is there."""
-        if key.id not in self.by_id:
+    def add(self, key: PublicKey, now: datetime) -> None:
+        """Add a key of memory, unless a valid one is there under its id."""
+        held = self.by_id.get(key.id)
+        if held is None or held.has_expired(now):
             self.by_id[key.id] = key
             self._shown = None
+
+    def lack(self) -> None:
+        """Take note that there is a key that it may not have."""
+        self.is_complete = False
+        self._shown = None
 
     def shown(self, now: datetime) -> ValidKeys:
         """What a caller gets: the same object until a key comes, or expires."""

@@ -11,13 +11,14 @@ import pytest
 from laboratory import Laboratory, hang, make_key, refuse, run_laboratory
 
 from ftrepo import listing
-from ftrepo.errors import KeyUnavailableError, PrimaryUnavailableError
+from ftrepo.errors import KeyNotFoundError, KeyUnavailableError, PrimaryUnavailableError
 from ftrepo.fault_tolerant import FaultTolerantRepository
-from ftrepo.interface import PrimaryStore
+from ftrepo.interface import Durability, PrimaryStore
 from ftrepo.keys import PublicKey
 from ftrepo.listing import ValidKeys
 from ftrepo.memory import InMemoryRepository
 from ftrepo.policy import Policy
+from sim.world.outages import Outage, OutageMode
 
 
 def ids(found: ValidKeys) -> list[str]:
@@ -390,3 +391,59 @@ def test_what_the_cache_has_let_go_is_not_at_hand() -> None:
         return answers
 
     assert run_laboratory(story, [refuse(3.0, 1e4)]) == [["a", "b"], ["b"]]
+
+
+def test_a_key_that_takes_the_place_of_an_expired_one_is_listed() -> None:
+    """Within the second in which an answer is shared: the id is there, but not with this key."""
+
+    async def story(lab: Laboratory) -> tuple[PublicKey, ValidKeys]:
+        async with lab.repository() as repo:
+            await repo.create(make_key("a", lifetime_s=1.0))
+            await lab.until(0.8)
+            assert ids(await repo.valid_keys()) == ["a"]
+            await lab.until(1.1)
+            again = make_key("a", material="new", created_s=1.1)
+            await repo.create(again)
+            return again, await repo.valid_keys()
+
+    again, found = run_laboratory(story)
+    assert found.keys == (again,)
+    assert found.is_complete
+
+
+def test_what_get_would_deny_does_not_join_a_shared_answer() -> None:
+    """With "primary-only" memory has a key that the primary refused, and does not serve it."""
+
+    async def story(lab: Laboratory) -> list[list[str]]:
+        answers = []
+        policy = Policy(read_policy="primary-only", breaker=False)
+        async with lab.repository(policy) as repo:
+            await lab.until(1.0)
+            answers.append(ids(await repo.valid_keys()))
+            await lab.until(1.5)
+            assert await repo.create(make_key("b")) is Durability.MEMORY
+            with pytest.raises(KeyNotFoundError):
+                await repo.get("b")
+            answers.append(ids(await repo.valid_keys()))
+        return answers
+
+    assert run_laboratory(story, [Outage(1.2, 5.0, OutageMode.READ_ONLY)]) == [[], []]
+
+
+def test_a_key_that_is_too_old_to_be_served_leaves_an_answer_incomplete() -> None:
+    """Creating it again in an outage makes it no younger: `get` says that it is unavailable."""
+
+    async def story(lab: Laboratory) -> ValidKeys:
+        policy = Policy(max_staleness_s=10.0, refresh_interval_s=None)
+        async with lab.repository(policy) as repo:
+            await repo.create(make_key("a"))
+            await lab.until(20.0)
+            await repo.valid_keys()
+            await repo.create(make_key("a"))
+            with pytest.raises(KeyUnavailableError):
+                await repo.get("a")
+            return await repo.valid_keys()
+
+    found = run_laboratory(story, [refuse(5.0, 1e4)])
+    assert found.keys == ()
+    assert not found.is_complete
