@@ -680,6 +680,7 @@ def test_a_process_that_cannot_be_left_has_broken_something(
 
 def test_nothing_of_a_play_is_kept() -> None:
     """But the chronicle: thousands of worlds are played in one process."""
+    others = set(asyncio.tasks._all_tasks)  # type: ignore[attr-defined]  # Of earlier tests.
     for seed in SEEDS:
         drawn(seed)
-    assert len(asyncio.tasks._all_tasks) == 0  # type: ignore[attr-defined]
+    assert set(asyncio.tasks._all_tasks) <= others  # type: ignore[attr-defined]
