@@ -121,9 +121,10 @@ async def _kill(site: ServiceSite, settings: KillSettings, *, journal: bool) -> 
     (service,) = site.instances
     interval_s = settings.rotation_interval_s
     made_s = await _next_key(site, service, 2 * interval_s)
-    stored_before = set(await site.stored_keys())
     away_s = made_s + interval_s / 2
     await asyncio.sleep(away_s - clock())
+    # Not sooner: a key is in the key set before the database has it.
+    stored_before = set(await site.stored_keys())
     await to_the_end(site.cluster.kill)
     must_be_at(clock(), away_s, interval_s)
     killed_s = away_s + settings.intervals * interval_s
