@@ -21,12 +21,13 @@ from pydantic import (
 
 from ftrepo.keys import Algorithm
 from ftrepo.service.address import LOOPBACK
+from ftrepo.service.scope import SCOPE_PATTERN
 from ftrepo.service.settings_sources import merged
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}$")]
+Scope = Annotated[str, Field(max_length=128, pattern=rf"^{SCOPE_PATTERN}$")]
 """A scope-token of RFC 6749, section 3.3."""
 
 SignatureAlgorithm = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from ftrepo.service.providers.refusals import refused
+from ftrepo.service.scope import SCOPE_PATTERN
 from ftrepo.service.settings import ProviderSettings
 from ftrepo.service.verified import VerifiedToken
 
@@ -17,7 +18,7 @@ SUBJECT_CHARS_MAX = 255
 _LAST_SECOND = 253_402_300_799
 """The end of the year 9999, the last that has a `datetime`."""
 
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_SCOPE = re.compile(SCOPE_PATTERN)
 """RFC 6749, section 3.3."""
 
 

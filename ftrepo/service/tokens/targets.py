@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 
 from ftrepo.service.errors import TokenRequestError
+from ftrepo.service.scope import SCOPE_PATTERN
 from ftrepo.service.tokens.forms import Form
 
 SCOPE_LENGTH_MAX = 4096
 """The most characters of the parameter `scope`."""
 
-_SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*+")
+_SCOPE = re.compile(rf"{SCOPE_PATTERN}(?: {SCOPE_PATTERN})*+")
 """RFC 6749, section 3.3."""
 
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+:[!-\"$-~]+")
